@@ -1,0 +1,63 @@
+# PolarMask with ResNet-50, caffe style (stride 2 in the first 1x1 of a stage), as published
+model = dict(
+    type='PolarMask',
+    data_preprocessor=dict(
+        type='DetDataPreprocessor',
+        mean=[102.9801, 115.9465, 122.7717],
+        std=[1.0, 1.0, 1.0],
+        bgr_to_rgb=False,
+        # the location grid is that of a picture padded to the largest stride
+        pad_size_divisor=128,
+    ),
+    backbone=dict(
+        type='ResNet',
+        depth=50,
+        num_stages=4,
+        out_indices=(0, 1, 2, 3),
+        frozen_stages=1,
+        norm_cfg=dict(type='BN', requires_grad=False),
+        norm_eval=True,
+        style='caffe',
+        init_cfg=dict(type='Pretrained', checkpoint='open-mmlab://detectron/resnet50_caffe'),
+    ),
+    neck=dict(
+        type='FPN',
+        in_channels=[256, 512, 1024, 2048],
+        out_channels=256,
+        start_level=1,
+        # P6 from P5, not from C5; the ReLU stands before P7 only
+        add_extra_convs='on_output',
+        relu_before_extra_convs=True,
+        num_outs=5,
+    ),
+    bbox_head=dict(
+        type='PolarMaskHead',
+        num_classes=80,
+        in_channels=256,
+        feat_channels=256,
+        stacked_convs=4,
+        strides=[8, 16, 32, 64, 128],
+        num_rays=36,
+        ray_mode='binned',
+        centerness_type='polar',
+        inclusive_boxes=True,
+        assigner=dict(
+            type='PointAssigner',
+            sampling_center='mass',
+            radius=1.5,
+            regress_ranges=[(-1, 64), (64, 128), (128, 256), (256, 512), (512, 1e8)],
+        ),
+        loss_cls=dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0),
+        loss_bbox=dict(type='IoULoss', mode='log', eps=1e-6, loss_weight=1.0),
+        loss_mask=dict(type='PolarIoULoss', variant='v1', loss_weight=1.0),
+        loss_centerness=dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
+    ),
+    train_cfg=None,
+    test_cfg=dict(
+        nms_pre=1000,
+        score_thr=0.05,
+        centerness_offset=0.5,
+        nms=dict(type='nms', iou_threshold=0.5),
+        max_per_img=100,
+    ),
+)

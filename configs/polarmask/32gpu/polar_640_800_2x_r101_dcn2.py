@@ -1,0 +1,5 @@
+# PolarMask R-101 with deformable convolutions, 2x, multi-scale, 32 GPUs. Published mask AP 34.3
+_base_ = ['./polar_640_800_2x_r101.py', '../../_base_/models/polar_dcn.py']
+
+model = _base_.polar_dcn
+optim_wrapper = _base_.polar_dcn_optim_wrapper

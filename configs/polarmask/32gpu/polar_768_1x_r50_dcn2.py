@@ -1,0 +1,5 @@
+# PolarMask R-50 with deformable convolutions, 1x, 32 GPUs. Published mask AP 32.0
+_base_ = ['./polar_768_1x_r50.py', '../../_base_/models/polar_dcn.py']
+
+model = _base_.polar_dcn
+optim_wrapper = _base_.polar_dcn_optim_wrapper

@@ -1,0 +1,4 @@
+# Positive locations around the box centre instead of the mass centre
+_base_ = '../4gpu/polar_768_1x_r50.py'
+
+model = dict(bbox_head=dict(assigner=dict(sampling_center='box')))

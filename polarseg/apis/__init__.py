@@ -1,0 +1,56 @@
+"""What the command lines in tools/ call."""
+
+from polarseg.apis import checkpoint_schemes as _checkpoint_schemes  # noqa: F401 (registers)
+from polarseg.apis.amp import CpuAmpOptimWrapper
+from polarseg.apis.checkpoint import (
+    CheckpointError,
+    UnsafeCheckpointError,
+    find_newest_checkpoint,
+    load_checkpoint_file,
+    resolve_checkpoint,
+)
+from polarseg.apis.config import (
+    apply_inclusive_boxes,
+    draw_predictions,
+    enable_amp,
+    enable_lr_scaling,
+    prepare_config,
+    relocate_data_root,
+    set_evaluation,
+    set_randomness,
+    set_resume,
+)
+from polarseg.apis.launch import CPUDistributedDataParallel, LaunchError, distributed
+from polarseg.apis.runner import (
+    DumpPredictions,
+    MatchingWeightsHook,
+    build_runner,
+    run_test,
+    run_training,
+)
+
+__all__ = [
+    'CPUDistributedDataParallel',
+    'CheckpointError',
+    'CpuAmpOptimWrapper',
+    'DumpPredictions',
+    'LaunchError',
+    'MatchingWeightsHook',
+    'UnsafeCheckpointError',
+    'apply_inclusive_boxes',
+    'build_runner',
+    'distributed',
+    'draw_predictions',
+    'enable_amp',
+    'enable_lr_scaling',
+    'find_newest_checkpoint',
+    'load_checkpoint_file',
+    'prepare_config',
+    'relocate_data_root',
+    'resolve_checkpoint',
+    'run_test',
+    'run_training',
+    'set_evaluation',
+    'set_randomness',
+    'set_resume',
+]

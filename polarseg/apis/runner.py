@@ -1,0 +1,138 @@
+"""Training and testing from a prepared config."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmdet.evaluation import DumpDetResults
+from mmdet.structures.mask import encode_mask_results
+from mmdet.utils import setup_cache_size_limit_of_dynamo
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from polarseg.apis.checkpoint import CheckpointError, resolve_checkpoint
+from polarseg.apis.launch import distributed
+from polarseg.registry import HOOKS, METRICS
+
+__all__ = ['DumpPredictions', 'MatchingWeightsHook', 'build_runner', 'run_test', 'run_training']
+
+
+@HOOKS.register_module()
+class MatchingWeightsHook(Hook):
+    """Stops a run whose checkpoint has nothing in common with the model.
+
+    mmengine only warns about missing and unexpected names, and a test of a model with random
+    weights would end with figures of zero instead of an error.
+    """
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Compare the names of tensors.
+
+        Raises:
+            CheckpointError: no tensor of the checkpoint has a name of the model.
+        """
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        state_dict = checkpoint.get('state_dict', checkpoint)
+        names = {str(name).removeprefix('module.') for name in state_dict}
+        expected = model.state_dict().keys()
+        if names.isdisjoint(expected):
+            raise CheckpointError(
+                f'{runner.cfg.get("load_from")}: none of its {len(names)} tensors belongs to '
+                f'{type(model).__name__}; it has {sorted(names)[:3]}, the model {[*expected][:3]}'
+            )
+
+
+@METRICS.register_module()
+class DumpPredictions(DumpDetResults):
+    """mmdet's ``DumpDetResults`` (a pickle file of all predictions) for every form of masks.
+
+    Masks are written as compressed RLE whether they come as a tensor ``[N, H, W]``, as RLE already,
+    or as objects with ``to_rle()``.
+
+    Args:
+        out_file_path: file to write, ending in ``.pkl`` or ``.pickle``.
+        collect_device: ``'cpu'`` or ``'gpu'``, where processes exchange predictions.
+    """
+
+    def process(self, data_batch: dict, data_samples: list[dict]) -> None:
+        """Take the predictions of one batch, without the ground truth."""
+        for sample in data_samples:
+            pred = sample.get('pred_instances')
+            if pred is not None and 'masks' in pred and not torch.is_tensor(pred['masks']):
+                self._process_with_rle(data_batch, sample)
+            else:
+                super().process(data_batch, [sample])
+
+    def _process_with_rle(self, data_batch: dict, sample: dict) -> None:
+        pred = dict(sample['pred_instances'])
+        masks = pred.pop('masks')
+        super().process(data_batch, [{**sample, 'pred_instances': pred}])
+        if hasattr(masks, 'to_rle'):
+            masks = masks.to_rle()
+        elif hasattr(masks, 'to_ndarray'):
+            masks = encode_mask_results(masks.to_ndarray())
+        self.results[-1]['pred_instances']['masks'] = list(masks)
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Build mmengine's ``Runner``, or the one that ``cfg.runner_type`` names."""
+    setup_cache_size_limit_of_dynamo()
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    if runner.deterministic:
+        # Some backward kernels have no deterministic form: warn instead of mmengine's error.
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    runner.register_hook(MatchingWeightsHook())
+    return runner
+
+
+def run_training(cfg: Config) -> Runner:
+    """Train, on GPUs if torch has any, in as many processes as the launcher started.
+
+    Args:
+        cfg: from ``prepare_config``.
+
+    Returns:
+        The runner after training.
+
+    Raises:
+        LaunchError: the launcher's environment is incomplete.
+        CheckpointError: the checkpoint to start from is unreadable, unsafe or of another model.
+    """
+    with distributed(cfg):
+        runner = build_runner(cfg)
+        runner.train()
+    return runner
+
+
+def run_test(cfg: Config, checkpoint: str, out: str | None = None) -> dict[str, Any]:
+    """Test a checkpoint on the config's test set.
+
+    Args:
+        cfg: from ``prepare_config``.
+        checkpoint: file or URL; ``DIR/latest.pth`` is the newest checkpoint of DIR.
+        out: ``.pkl`` file for all predictions: a list with one dictionary a picture.
+
+    Returns:
+        The metrics by name; empty in other processes than the first, and with ``format_only``.
+
+    Raises:
+        FileNotFoundError: no such checkpoint.
+        ValueError: ``out`` does not end in ``.pkl`` or ``.pickle``.
+        CheckpointError: the checkpoint is unreadable, unsafe or of another model.
+    """
+    if out is not None and not out.endswith(('.pkl', '.pickle')):
+        raise ValueError(f'--out must end in .pkl or .pickle, got {out}')
+    cfg.load_from = resolve_checkpoint(checkpoint)
+    cfg.resume = False
+    with distributed(cfg):
+        runner = build_runner(cfg)
+        print_log(f'Testing {cfg.load_from}', 'current', logging.INFO)
+        if out is not None:
+            Path(out).parent.mkdir(parents=True, exist_ok=True)
+            runner.test_evaluator.metrics.append(DumpPredictions(out_file_path=out))
+        return runner.test()

@@ -1,0 +1,180 @@
+"""Instance segmentation data in COCO format, with every omission accounted for."""
+
+import logging
+from collections import defaultdict
+from typing import Any
+
+from mmdet.datasets import CocoDataset
+from mmdet.datasets.api_wrappers import COCO
+from mmengine.logging import print_log
+
+from polarseg.registry import DATASETS
+
+__all__ = ['CocoInstanceDataset', 'ordered_category_ids']
+
+
+def ordered_category_ids(coco: Any, classes: tuple[str, ...]) -> list[int]:
+    """Category ids in the order of the class names.
+
+    mmdet lists them in the order of the file, so that a class list in another order, or with a
+    name that the file lacks, would shift the labels without a word.
+
+    Args:
+        coco: a pycocotools-like object with ``dataset['categories']``.
+        classes: the class names; label i is ``classes[i]``.
+
+    Raises:
+        ValueError: if a class is not in the file, or stands there twice.
+    """
+    ids: dict[str, list[int]] = defaultdict(list)
+    for category in coco.dataset['categories']:
+        ids[category['name']].append(category['id'])
+    missing = [name for name in classes if name not in ids]
+    if missing:
+        raise ValueError(
+            f'no category is named {missing}; the file has {sorted(ids)}. '
+            "Set metainfo=dict(classes=(...)) of the data set to names of the file's categories."
+        )
+    repeated = [name for name in classes if len(ids[name]) > 1]
+    if repeated:
+        raise ValueError(f'more than one category is named {repeated}')
+    return [ids[name][0] for name in classes]
+
+
+class _ClassOrderedCOCO(COCO):
+    """COCO file whose category ids come in the order of the names asked for."""
+
+    def get_cat_ids(self, cat_names: Any = (), sup_names: Any = (), cat_ids: Any = ()) -> list[int]:
+        if cat_names and not sup_names and not cat_ids:
+            return ordered_category_ids(self, tuple(cat_names))
+        return super().get_cat_ids(cat_names, sup_names, cat_ids)
+
+
+@DATASETS.register_module()
+class CocoInstanceDataset(CocoDataset):
+    """COCO instances for all systems of the toolbox.
+
+    Beyond mmdet's ``CocoDataset``: labels follow the order of ``metainfo['classes']``; annotations
+    that cannot be used are left out with a reason, counted, and reported with their ids in one line
+    for each reason (``skipped`` keeps them); a file of which nothing is left is an error.
+
+    Args:
+        inclusive_boxes: the published +1 convention of PolarMask and of the original CenterMask:
+            a box of width w ends at ``x + w - 1`` instead of ``x + w``.
+        min_annotation_area: annotations whose ``area`` is not above this are left out (published
+            PolarMask: 15).
+        min_annotation_side: annotations with width **and** height below this are left out
+            (published PolarMask: 10).
+        require_masks: leave out annotations without a usable ``segmentation``.
+
+    Raises:
+        ValueError: classes that the file lacks; no picture left after filtering.
+    """
+
+    COCOAPI = _ClassOrderedCOCO
+
+    def __init__(
+        self,
+        *args: Any,
+        inclusive_boxes: bool = False,
+        min_annotation_area: float = 0,
+        min_annotation_side: float = 0,
+        require_masks: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        self.inclusive_boxes = inclusive_boxes
+        self.min_annotation_area = min_annotation_area
+        self.min_annotation_side = min_annotation_side
+        self.require_masks = require_masks
+        self.skipped: dict[str, list[int]] = defaultdict(list)
+        super().__init__(*args, **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """Parse the annotation file; see the class for what is checked on the way."""
+        self.skipped.clear()
+        try:
+            data_list = super().load_data_list()
+        except ValueError as error:
+            raise ValueError(f'{self.ann_file}: {error}') from error
+        for reason, ids in self.skipped.items():
+            shown = ', '.join(map(str, ids[:5])) + (', ...' if len(ids) > 5 else '')
+            print_log(
+                f'{self.ann_file}: skipped {len(ids)} annotation(s): {reason} (ids {shown})',
+                logger='current',
+                level=logging.WARNING,
+            )
+        return data_list
+
+    def filter_data(self) -> list[dict]:
+        """As mmdet's, and an error where nothing is left."""
+        kept = super().filter_data()
+        if not kept:
+            raise ValueError(
+                f'{self.ann_file}: none of its {len(self.data_list)} pictures is left with classes '
+                f'{self.metainfo["classes"]} and filter_cfg={self.filter_cfg}'
+            )
+        if len(kept) < len(self.data_list):
+            print_log(
+                f'{self.ann_file}: {len(self.data_list) - len(kept)} of {len(self.data_list)} '
+                f'pictures are not used for training (filter_cfg={self.filter_cfg})',
+                logger='current',
+            )
+        return kept
+
+    def parse_data_info(self, raw_data_info: dict) -> dict:
+        """One picture with its usable annotations.
+
+        Args:
+            raw_data_info: ``raw_img_info`` and ``raw_ann_info`` as in the file.
+
+        Returns:
+            mmdet's picture dict; boxes are x1, y1, x2, y2 by the chosen convention, float64.
+        """
+        image = raw_data_info['raw_img_info']
+        usable = []
+        for annotation in raw_data_info['raw_ann_info']:
+            reason = self._why_unusable(annotation, image)
+            if reason is None:
+                usable.append(annotation)
+            else:
+                self.skipped[reason].append(annotation.get('id', -1))
+        info = super().parse_data_info({'raw_img_info': image, 'raw_ann_info': usable})
+        assert len(info['instances']) == len(usable), 'a check of _why_unusable is missing'
+        if self.inclusive_boxes:
+            for instance, annotation in zip(info['instances'], usable):
+                x, y, width, height = annotation['bbox']
+                instance['bbox'] = [x, y, x + width - 1, y + height - 1]
+        return info
+
+    def _why_unusable(self, annotation: dict, image: dict) -> str | None:
+        """The reason to leave an annotation out, or None."""
+        x, y, width, height = annotation['bbox']
+        area = annotation.get('area', 0)
+        inside_width = min(x + width, image['width']) - max(x, 0)
+        inside_height = min(y + height, image['height']) - max(y, 0)
+        side = self.min_annotation_side
+        checks = {
+            'flagged ignore': annotation.get('ignore', False),
+            'category not in the classes': annotation['category_id'] not in self.cat2label,
+            'box without area (a side below one pixel)': width < 1 or height < 1,
+            'box outside the picture': inside_width <= 0 or inside_height <= 0,
+            'area is zero, negative or missing': area <= 0,
+            f'area of at most {self.min_annotation_area}': area <= self.min_annotation_area,
+            f'both sides below {side} pixels': width < side and height < side,
+        }
+        for reason, applies in checks.items():
+            if applies:
+                return reason
+        return _why_no_mask(annotation.get('segmentation')) if self.require_masks else None
+
+
+def _why_no_mask(segmentation: Any) -> str | None:
+    """The reason why a COCO ``segmentation`` is no mask, or None."""
+    if not segmentation:
+        return 'no segmentation'
+    if isinstance(segmentation, dict):
+        complete = isinstance(segmentation.get('counts'), (list, str)) and 'size' in segmentation
+        return None if complete else 'RLE without counts or size'
+    if not any(len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in segmentation):
+        return 'no polygon of at least 3 points'
+    return None

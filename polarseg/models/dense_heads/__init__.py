@@ -1,0 +1,5 @@
+"""Heads that predict at every location of a feature pyramid."""
+
+from polarseg.models.dense_heads.polarmask_head import PolarMaskHead
+
+__all__ = ['PolarMaskHead']

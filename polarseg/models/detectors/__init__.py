@@ -1,0 +1,5 @@
+"""Detectors: assembly only."""
+
+from polarseg.models.detectors.polarmask import PolarMask
+
+__all__ = ['PolarMask']

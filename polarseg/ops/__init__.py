@@ -1,0 +1,12 @@
+"""Compiled operators. Importing this package needs torch and nothing else."""
+
+from pathlib import Path
+
+from polarseg.ops._library import load_library
+
+load_library(Path(__file__).resolve().parent.parent)
+
+# The wrappers attach Python-side rules to operators that exist only once the library is loaded.
+from polarseg.ops.polar_rays import polar_ray_targets  # noqa: E402
+
+__all__ = ['polar_ray_targets']

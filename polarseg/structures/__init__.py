@@ -1,0 +1,16 @@
+"""Geometry that several rooms need: angles, contours, polygons, boxes."""
+
+from polarseg.structures.contours import PackedContours, largest_contour, mass_center
+from polarseg.structures.polar import decode_rays, polar_centerness, ray_directions
+from polarseg.structures.polygons import PolygonInstances, fill_polygon
+
+__all__ = [
+    'PackedContours',
+    'PolygonInstances',
+    'decode_rays',
+    'fill_polygon',
+    'largest_contour',
+    'mass_center',
+    'polar_centerness',
+    'ray_directions',
+]

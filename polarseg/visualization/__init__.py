@@ -1,0 +1,5 @@
+"""Drawing."""
+
+from polarseg.visualization.instance_visualizer import InstanceVisualizer
+
+__all__ = ['InstanceVisualizer']

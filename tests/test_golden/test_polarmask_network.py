@@ -1,0 +1,224 @@
+"""Whole networks with the published tensors: pyramid, outputs, detections, losses."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmdet.structures import DetDataSample
+from mmdet.structures.mask import BitmapMasks
+from mmengine.config import Config
+from mmengine.structures import InstanceData
+from pycocotools import mask as coco_mask
+
+from polarseg.apis.published import convert_state_dict, load_exactly
+from polarseg.datasets.transforms import TracePolarContours
+from polarseg.models.dense_heads.polar_decoder import HeadOutputs, select_candidates
+from polarseg.models.task_modules import PointPostprocessor
+from polarseg.registry import MODELS
+from polarseg.structures import decode_rays
+
+pytestmark = pytest.mark.golden('polarmask_network')
+
+CONFIG_OF_CASE = {
+    'polarmask_r50': '4gpu/polar_768_1x_r50.py',
+    'polarmask_x101': '4gpu/polar_768_1x_x101.py',
+    'polarmask_r50_dcn': '32gpu/polar_768_1x_r50_dcn2.py',
+}
+
+
+def config_of(case_name, case, root):
+    """By the case's name where it is in the table, else by the published config it names."""
+    folder = Path(root) / 'configs/polarmask'
+    if case_name in CONFIG_OF_CASE:
+        return Config.fromfile(folder / CONFIG_OF_CASE[case_name])
+    named = re.search(r'configs/polarmask/(\S+\.py)', case['source'])
+    assert named, f'{case_name} names no config in its source: {case["source"]!r}'
+    return Config.fromfile(folder / named[1])
+
+
+def assert_near(actual, expected, what, tolerance=1e-4):
+    actual, expected = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
+    assert actual.shape == expected.shape, what
+    worst = np.abs(actual - expected).max() / np.abs(expected).max()
+    assert worst <= tolerance, f'{what}: off by {worst:.2e} of the maximum'
+
+
+def thinned(maps, meaning):
+    """The part of (C, H, W) maps that a fixture keeps, as its description says."""
+    maps = maps[0].detach()
+    channels = re.search(r'channels 0,(\d+),', meaning)
+    rows = re.search(r'every (\d+)th row', meaning)
+    step = int(rows[1]) if rows else 1
+    return maps[:: int(channels[1]) if channels else 1, ::step, ::step]
+
+
+@pytest.fixture(scope='module')
+def published(case, recipe):
+    return recipe.state_dict(case)
+
+
+@pytest.fixture(scope='module')
+def model(case_name, case, published, request):
+    config = config_of(case_name, case, request.config.rootpath)
+    for part in ('backbone',):
+        config.model[part].init_cfg = None
+    model = MODELS.build(config.model)
+    converted, layout = convert_state_dict(published)
+    assert layout.name == 'polarmask'
+    load_exactly(model, converted)
+    return model.eval()
+
+
+def network_input(model, case, recipe, images):
+    """The pictures as the model's own preprocessor hands them on."""
+    preprocessing = case['preprocessing']
+    preprocessor = model.data_preprocessor
+    np.testing.assert_allclose(preprocessor.mean.flatten(), preprocessing['mean'], rtol=1e-5)
+    np.testing.assert_allclose(preprocessor.std.flatten(), preprocessing['std'], rtol=1e-5)
+    pictures = [torch.from_numpy(recipe.make_image(**image)).permute(2, 0, 1) for image in images]
+    samples = [
+        DetDataSample(metainfo=dict(img_shape=(image['height'], image['width'])))
+        for image in images
+    ]
+    return preprocessor(dict(inputs=pictures, data_samples=samples))['inputs']
+
+
+@pytest.fixture(scope='module')
+def outputs(model, case, recipe):
+    """Pyramid and the four lists of the head."""
+    with torch.no_grad():
+        features = model.extract_feat(network_input(model, case, recipe, [case['image']]))
+        return features, model.bbox_head(features)
+
+
+def test_pyramid_and_head(case, outputs):
+    features, (cls_scores, bbox_preds, centernesses, ray_preds) = outputs
+    named = dict(
+        fpn=features, cls=cls_scores, centerness=centernesses, bbox=bbox_preds, mask=ray_preds
+    )
+    checked = 0
+    for kind, levels in named.items():
+        for number, maps in enumerate(levels, start=3):
+            name = f'{kind}_p{number}'
+            if name in case['arrays']:
+                part = thinned(maps, case['outputs'][name]['meaning'])
+                assert_near(part, case['arrays'][name], name)
+                checked += 1
+    assert checked, 'the case has none of the arrays that this test compares'
+
+
+def test_decoding(case, model, outputs):
+    sizes = [maps.shape[-2:] for maps in outputs[0]]
+    grid = model.bbox_head.point_generator.grid_priors(sizes, device='cpu')
+    image_shape = (case['image']['height'], case['image']['width'])
+    levels = [name for name in case['arrays'] if name.startswith('polygons_p')]
+    for name in levels:
+        level = int(name[-1]) - 3
+        flat = model.bbox_head._flatten(*([maps[level]] for maps in outputs[1]))
+        polygons = decode_rays(grid[level], flat.ray_preds, image_shape)
+        assert_near(polygons.mT, case['arrays'][name], name)
+    assert levels
+
+
+@pytest.mark.parametrize('mask_nms', [False, True], ids=['box_nms', 'mask_nms'])
+def test_detections(case, model, outputs, mask_nms):
+    prefix = 'det_masknms' if mask_nms else 'det'
+    if f'{prefix}_boxes' not in case['arrays']:
+        pytest.skip(f'the case has no {prefix}_boxes')
+    inference = case['inference']
+    meta = {key: inference[key] for key in ('ori_shape', 'img_shape', 'scale_factor')}
+    published = inference['test_cfg']
+    assert published['nms_pre'] == model.test_cfg['nms_pre']
+    assert published['score_thr'] == model.test_cfg['score_thr']
+    assert published['nms']['iou_thr'] == model.test_cfg['nms']['iou_threshold']
+    assert published['max_per_img'] == model.test_cfg['max_per_img']
+    model.bbox_head.mask_nms = mask_nms
+    with torch.no_grad():
+        found = model.bbox_head.predict_by_feat(*outputs[1], batch_img_metas=[meta], rescale=True)[0]
+    model.bbox_head.mask_nms = False
+
+    arrays = case['arrays']
+    boxes, labels = arrays[f'{prefix}_boxes'], arrays[f'{prefix}_labels']
+    assert len(found) == len(boxes)
+    order = match(found, boxes, labels)
+    assert_near(found.bboxes[order], boxes[:, :4], 'boxes')
+    assert_near(found.scores[order], boxes[:, 4], 'scores')
+    polygons = arrays[f'{prefix}_polygons']
+    assert_near(found.masks.vertices[order].mT, polygons, 'polygons')
+    areas = found.masks.to_ndarray().sum(axis=(1, 2))[order]
+    # OpenCV's outline differs between its versions by up to 1 % of a mask's area
+    np.testing.assert_allclose(areas, arrays[f'{prefix}_areas'], rtol=0.01, atol=1)
+
+
+def match(found, boxes, labels):
+    """Our detection for each of the fixture's: same class, nearest score and box."""
+    free = np.ones(len(found), dtype=bool)
+    order = []
+    for box, label in zip(boxes, labels):
+        cost = np.abs(found.bboxes.numpy() - box[:4]).max(axis=1) / boxes[:, :4].max()
+        cost += np.abs(found.scores.numpy() - box[4])
+        cost[~free | (found.labels.numpy() != label)] = np.inf
+        best = int(cost.argmin())
+        assert np.isfinite(cost[best]), f'no detection is left for class {label:.0f}'
+        free[best] = False
+        order.append(best)
+    return order
+
+
+def training_instances(entries, height, width):
+    """Ground truth of one picture, its contours traced as the pipeline does."""
+    masks = []
+    for entry in entries:
+        rles = coco_mask.frPyObjects(entry['polygons'], height, width)
+        masks.append(coco_mask.decode(coco_mask.merge(rles)))
+    boxes = np.array([entry['bbox_xyxy'] for entry in entries], np.float32).reshape(-1, 4)
+    labels = np.array([entry['label'] - 1 for entry in entries], np.int64)
+    traced = TracePolarContours().transform(
+        dict(
+            gt_masks=BitmapMasks(masks, height, width),
+            gt_bboxes=boxes,
+            gt_bboxes_labels=labels,
+            gt_ignore_flags=np.zeros(len(entries), bool),
+        )
+    )
+    return InstanceData(
+        bboxes=torch.from_numpy(traced['gt_bboxes']),
+        labels=torch.from_numpy(traced['gt_bboxes_labels']),
+        contours=traced['gt_contours'],
+        centers=torch.from_numpy(traced['gt_centers']),
+    )
+
+
+def test_losses_and_gradients(case, model, recipe):
+    train = case['train']
+    inputs = network_input(model, case, recipe, train['images'])
+    samples = []
+    for image, entries in zip(train['images'], train['instances']):
+        shape = (image['height'], image['width'])
+        sample = DetDataSample(metainfo=dict(img_shape=shape, ori_shape=shape))
+        sample.gt_instances = training_instances(entries, *shape)
+        samples.append(sample)
+    model.train()
+    model.zero_grad()
+    losses = model.loss(inputs, samples)
+    names = ('loss_cls', 'loss_bbox', 'loss_mask', 'loss_centerness')
+    values = [losses[name].item() for name in names]
+    np.testing.assert_allclose(values, case['arrays']['train_losses'], rtol=1e-4)
+
+    sum(losses.values()).backward()
+    parameters = dict(model.named_parameters())
+    _, layout = convert_state_dict(recipe.state_dict(case))
+    norms = [parameters[layout.rename(name)].grad.norm() for name in train['grad_tensors']]
+    np.testing.assert_allclose(norms, case['arrays']['train_grad_norms'], rtol=1e-3)
+    model.eval()
+
+
+def test_candidates_keep_every_small_level(outputs, model):
+    """Levels up to nms_pre locations go on whole, so decoding sees what the fixtures list."""
+    level = [maps[-1] for maps in outputs[1]]
+    flat: HeadOutputs = model.bbox_head._flatten(*([maps] for maps in level))
+    points = torch.zeros(len(flat.centernesses), 2)
+    kept = select_candidates([flat], [points], PointPostprocessor(nms_pre=1000))
+    assert len(kept.points) == len(points)
