@@ -20,7 +20,19 @@ from polarseg.apis.config import (
     set_randomness,
     set_resume,
 )
+from polarseg.apis.inferencer import (
+    InstanceInferencer,
+    Prediction,
+    find_pictures,
+    predictions_to_coco,
+)
 from polarseg.apis.launch import CPUDistributedDataParallel, LaunchError, distributed
+from polarseg.apis.published import (
+    LayoutError,
+    convert_state_dict,
+    load_exactly,
+    unwrap_state_dict,
+)
 from polarseg.apis.runner import (
     DumpPredictions,
     MatchingWeightsHook,
@@ -34,17 +46,24 @@ __all__ = [
     'CheckpointError',
     'CpuAmpOptimWrapper',
     'DumpPredictions',
+    'InstanceInferencer',
     'LaunchError',
+    'LayoutError',
     'MatchingWeightsHook',
+    'Prediction',
     'UnsafeCheckpointError',
     'apply_inclusive_boxes',
     'build_runner',
+    'convert_state_dict',
     'distributed',
     'draw_predictions',
     'enable_amp',
     'enable_lr_scaling',
     'find_newest_checkpoint',
+    'find_pictures',
     'load_checkpoint_file',
+    'load_exactly',
+    'predictions_to_coco',
     'prepare_config',
     'relocate_data_root',
     'resolve_checkpoint',
@@ -53,4 +72,5 @@ __all__ = [
     'set_evaluation',
     'set_randomness',
     'set_resume',
+    'unwrap_state_dict',
 ]

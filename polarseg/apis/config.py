@@ -22,6 +22,9 @@ __all__ = [
     'set_resume',
 ]
 
+# Metrics that take metric, format_only and outfile_prefix, also where a config leaves them out.
+_COCO_STYLE = ('CocoMetric', 'CocoInstanceMetric', 'LVISMetric')
+
 
 def _dicts(node: Any) -> Iterator[dict]:
     """Every dictionary inside a config, the node itself first."""
@@ -221,7 +224,8 @@ def set_evaluation(
     Args:
         cfg: its ``test_evaluator`` is a metric's dictionary or a list of them.
         metrics: names such as ``['bbox', 'segm']``, the ``metric`` of COCO-style metrics (those
-            that have that key, or whose type ends in ``CocoMetric`` or ``LVISMetric``).
+            that have that key, or whose type ends in ``CocoMetric``, ``CocoInstanceMetric`` or
+            ``LVISMetric``).
         format_only: write the result files without evaluating; without a prefix they go to
             ``<work_dir>/results``.
         outfile_prefix: path and start of the name of the JSON files, ``.json`` at its end ignored.
@@ -242,7 +246,7 @@ def set_evaluation(
     chosen = [
         metric
         for metric in evaluators
-        if 'metric' in metric or str(metric.get('type')).endswith(('CocoMetric', 'LVISMetric'))
+        if 'metric' in metric or str(metric.get('type')).endswith(_COCO_STYLE)
     ]
     if not chosen:
         types = [metric.get('type') for metric in evaluators]

@@ -39,7 +39,11 @@ def roll_rays(tensor: Tensor) -> Tensor:
 
 def _tower_entry(match: re.Match) -> str:
     """Entry 3 i of a deformable tower's list is a convolution, 3 i + 1 its normalisation."""
-    tower, index, rest = match[1], int(match[2]), match[3].replace('conv_offset_mask', 'conv_offset')
+    tower, index, rest = (
+        match[1],
+        int(match[2]),
+        match[3].replace('conv_offset_mask', 'conv_offset'),
+    )
     return f'{tower}.{index // 3}.{("conv", "gn")[index % 3]}.{rest}'
 
 
@@ -87,7 +91,10 @@ class Layout:
 
 _POLARMASK_RENAMES = (
     (r'^(backbone\..*conv2)_offset\.', r'\1.conv_offset.'),
-    (r'^(bbox_head\.(?:cls|reg|mask)_convs)\.(\d+)\.((?:conv_offset_mask\.)?(?:weight|bias))$', _tower_entry),
+    (
+        r'^(bbox_head\.(?:cls|reg|mask)_convs)\.(\d+)\.((?:conv_offset_mask\.)?(?:weight|bias))$',
+        _tower_entry,
+    ),
 )
 _POLARMASK_LICENCE = (
     'Converted from a checkpoint published by the authors of PolarMask, who allow use for '
@@ -154,9 +161,7 @@ def detect_layout(names: Iterable[str]) -> Layout:
     )
 
 
-def convert_state_dict(
-    checkpoint: dict, layout: str | None = None
-) -> tuple[StateDict, Layout]:
+def convert_state_dict(checkpoint: dict, layout: str | None = None) -> tuple[StateDict, Layout]:
     """A published checkpoint's tensors under our names.
 
     Args:

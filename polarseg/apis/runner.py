@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from mmdet.evaluation import DumpDetResults
-from mmdet.structures.mask import encode_mask_results
 from mmdet.utils import setup_cache_size_limit_of_dynamo
 from mmengine.config import Config
 from mmengine.hooks import Hook
@@ -18,6 +17,7 @@ from mmengine.runner import Runner
 from polarseg.apis.checkpoint import CheckpointError, resolve_checkpoint
 from polarseg.apis.launch import distributed
 from polarseg.registry import HOOKS, METRICS
+from polarseg.structures import masks_to_rle
 
 __all__ = ['DumpPredictions', 'MatchingWeightsHook', 'build_runner', 'run_test', 'run_training']
 
@@ -62,21 +62,13 @@ class DumpPredictions(DumpDetResults):
     def process(self, data_batch: dict, data_samples: list[dict]) -> None:
         """Take the predictions of one batch, without the ground truth."""
         for sample in data_samples:
-            pred = sample.get('pred_instances')
-            if pred is not None and 'masks' in pred and not torch.is_tensor(pred['masks']):
-                self._process_with_rle(data_batch, sample)
-            else:
+            pred = dict(sample.get('pred_instances') or {})
+            masks = pred.pop('masks', None)
+            if masks is None:
                 super().process(data_batch, [sample])
-
-    def _process_with_rle(self, data_batch: dict, sample: dict) -> None:
-        pred = dict(sample['pred_instances'])
-        masks = pred.pop('masks')
-        super().process(data_batch, [{**sample, 'pred_instances': pred}])
-        if hasattr(masks, 'to_rle'):
-            masks = masks.to_rle()
-        elif hasattr(masks, 'to_ndarray'):
-            masks = encode_mask_results(masks.to_ndarray())
-        self.results[-1]['pred_instances']['masks'] = list(masks)
+                continue
+            super().process(data_batch, [{**sample, 'pred_instances': pred}])
+            self.results[-1]['pred_instances']['masks'] = masks_to_rle(masks)
 
 
 def build_runner(cfg: Config) -> Runner:

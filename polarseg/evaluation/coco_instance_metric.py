@@ -12,6 +12,7 @@ from mmengine.logging import MMLogger
 
 from polarseg.datasets.coco_instances import ordered_category_ids
 from polarseg.registry import METRICS
+from polarseg.structures import masks_to_rle
 
 __all__ = ['CocoInstanceMetric']
 
@@ -44,7 +45,7 @@ class CocoInstanceMetric(CocoMetric):
         max_dets: int = COCO_MAX_DETS,
         **kwargs: Any,
     ) -> None:
-        kwargs.setdefault('proposal_nums', (1, COCO_MAX_DETS, max_dets))
+        kwargs.setdefault('proposal_nums', (10, COCO_MAX_DETS, max_dets))
         super().__init__(*args, **kwargs)
         if max_dets < COCO_MAX_DETS:
             raise ValueError(f'max_dets must be at least {COCO_MAX_DETS}, got {max_dets}')
@@ -54,9 +55,9 @@ class CocoInstanceMetric(CocoMetric):
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Take in one batch; see ``CocoMetric.process``."""
         for sample in data_samples:
-            masks = sample['pred_instances'].get('masks')
-            if hasattr(masks, 'to_rle'):
-                sample['pred_instances']['masks'] = masks.to_rle()
+            if 'masks' in sample['pred_instances']:
+                masks = sample['pred_instances']['masks']
+                sample['pred_instances']['masks'] = masks_to_rle(masks)
         super().process(data_batch, data_samples)
 
     def compute_metrics(self, results: list) -> dict[str, float]:

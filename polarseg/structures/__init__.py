@@ -1,6 +1,7 @@
 """Geometry that several rooms need: angles, contours, polygons, boxes."""
 
 from polarseg.structures.contours import PackedContours, largest_contour, mass_center
+from polarseg.structures.masks import masks_to_rle
 from polarseg.structures.polar import decode_rays, polar_centerness, ray_directions
 from polarseg.structures.polygons import PolygonInstances, fill_polygon
 
@@ -10,6 +11,7 @@ __all__ = [
     'decode_rays',
     'fill_polygon',
     'largest_contour',
+    'masks_to_rle',
     'mass_center',
     'polar_centerness',
     'ray_directions',

@@ -135,7 +135,7 @@ class PackedContours:
         return PackedContours(points, lengths.cumsum(0))
 
     def to(self, device: torch.device | str, **kwargs: bool) -> 'PackedContours':
-        """Move both tensors to a device; ``kwargs`` are those of ``Tensor.to`` (``non_blocking``)."""
+        """Move both tensors to a device; ``kwargs`` are ``Tensor.to``'s (``non_blocking``)."""
         return PackedContours(self.points.to(device, **kwargs), self.offsets.to(device, **kwargs))
 
     def numpy(self) -> list[np.ndarray]:

@@ -136,7 +136,9 @@ def test_detections(case, model, outputs, mask_nms):
     assert published['max_per_img'] == model.test_cfg['max_per_img']
     model.bbox_head.mask_nms = mask_nms
     with torch.no_grad():
-        found = model.bbox_head.predict_by_feat(*outputs[1], batch_img_metas=[meta], rescale=True)[0]
+        found = model.bbox_head.predict_by_feat(*outputs[1], batch_img_metas=[meta], rescale=True)[
+            0
+        ]
     model.bbox_head.mask_nms = False
 
     arrays = case['arrays']

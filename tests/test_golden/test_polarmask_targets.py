@@ -27,9 +27,7 @@ def write_coco(entry, folder):
     )
     classes = [f'class {label}' for label in range(1, 81)]
     content = dict(
-        images=[
-            dict(id=1, file_name='picture.png', height=entry['height'], width=entry['width'])
-        ],
+        images=[dict(id=1, file_name='picture.png', height=entry['height'], width=entry['width'])],
         categories=[dict(id=label + 1, name=name) for label, name in enumerate(classes)],
         annotations=[
             dict(

@@ -90,9 +90,7 @@ def test_focal_loss(arrays):
 
 def test_centerness_loss(arrays):
     logits = arrays['ctr_logits'].clone().requires_grad_()
-    loss = published_head().loss_centerness(
-        logits, arrays['centerness'], avg_factor=len(logits)
-    )
+    loss = published_head().loss_centerness(logits, arrays['centerness'], avg_factor=len(logits))
     loss.backward()
     assert_near(loss[None], arrays['ctr_loss'])
     assert_near(logits.grad, arrays['ctr_grad'])

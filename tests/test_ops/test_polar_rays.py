@@ -287,6 +287,27 @@ def test_both_modes_agree_on_a_dense_contour():
     np.testing.assert_allclose(binned, exact, rtol=0.04)
 
 
+def test_rounding_never_lengthens_a_ray_beyond_the_points():
+    # Edges along a ray, so far away that the location is lost in rounding.
+    generator = np.random.default_rng(0)
+    num = 4000
+    locations = generator.integers(0, 1000, (num, 2)).astype(np.float32)
+    angles = generator.integers(0, 8, (num, 1)) * math.pi / 4
+    lengths = generator.uniform(1e17, 1e20, (num, 2))
+    points = np.stack([lengths * np.sin(angles), lengths * np.cos(angles)], 2)
+    points = (locations[:, None] + points).astype(np.float32)
+    rays = polar_ray_targets(
+        torch.from_numpy(points.reshape(-1, 2)),
+        torch.arange(num + 1) * 2,
+        torch.from_numpy(locations),
+        torch.arange(num),
+        8,
+        'exact',
+    ).numpy()
+    farthest = np.linalg.norm(points.astype(np.float64) - locations[:, None], axis=2).max(1)
+    assert (rays.max(1) <= farthest * (1 + 1e-6)).all()
+
+
 def test_farthest_of_several_crossings_counts():
     # A spiral arm: to the right of (0, 0) lie walls at 5, 10 and 20.
     contour = [[5, -5], [5, 5], [10, 5], [10, -5], [20, -5], [20, 8], [-5, 8], [-5, -5]]

@@ -8,6 +8,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from mmdet.visualization import DetLocalVisualizer
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.registry import DefaultScope
+from mmengine.visualization import Visualizer
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -156,3 +160,13 @@ def run(command: list, cwd: Path, expect: int = 0, **extra: str) -> str:
     )
     assert (done.returncode == 0) == (expect == 0), done.stdout
     return done.stdout
+
+
+def forget_runs() -> None:
+    """Drop mmengine's objects of earlier runs of this process, as a new process would.
+
+    It finds loggers, message hubs and visualizers by name, and two runs within a second have the
+    same names.
+    """
+    for kind in (DefaultScope, MMLogger, MessageHub, Visualizer, DetLocalVisualizer):
+        kind._instance_dict.clear()

@@ -1,0 +1,242 @@
+"""Prediction on pictures: what demo/image_demo.py and a user's own script call."""
+
+import glob
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import mmcv
+import numpy as np
+import torch
+from mmdet.evaluation import get_classes
+from mmdet.structures import DetDataSample
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
+from pycocotools import mask as coco_mask
+
+from polarseg.apis.checkpoint import load_checkpoint_file, resolve_checkpoint
+from polarseg.apis.config import prepare_config
+from polarseg.apis.published import load_exactly, unwrap_state_dict
+from polarseg.registry import MODELS, TRANSFORMS, VISUALIZERS
+from polarseg.structures import masks_to_rle
+
+__all__ = ['InstanceInferencer', 'Prediction', 'find_pictures', 'predictions_to_coco']
+
+PICTURE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
+
+
+@dataclass
+class Prediction:
+    """What a model found in one picture.
+
+    Attributes:
+        path: the picture's file, None for an array.
+        image: ``[H, W, 3]`` uint8 BGR.
+        instances: ``bboxes``, ``scores``, ``labels`` and, for a model with masks, ``masks``, in
+            pixels of ``image``, best first.
+    """
+
+    path: Path | None
+    image: np.ndarray
+    instances: InstanceData
+
+    def above(self, score_thr: float) -> InstanceData:
+        """The instances with a score above ``score_thr``."""
+        return self.instances[self.instances.scores > score_thr]
+
+
+def find_pictures(source: str | os.PathLike) -> list[Path]:
+    """Picture files of a source, sorted.
+
+    Args:
+        source: a file, a folder (not searched below), or a glob pattern.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    path = Path(source)
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        found = [entry for entry in path.iterdir() if entry.suffix.lower() in PICTURE_SUFFIXES]
+    else:
+        found = [Path(name) for name in glob.glob(str(source), recursive=True)]
+        found = [entry for entry in found if entry.is_file()]
+    if not found:
+        raise FileNotFoundError(
+            f'{source}: neither a picture, nor a folder with pictures '
+            f'({", ".join(PICTURE_SUFFIXES)}), nor a pattern that matches any'
+        )
+    return sorted(found)
+
+
+class InstanceInferencer:
+    """A detector with its test pipeline.
+
+    Args:
+        config: config file or object.
+        checkpoint: file; ``DIR/latest.pth`` is the newest of DIR. None leaves the weights random.
+        device: such as 'cpu' or 'cuda:0'; None takes the GPU where there is one.
+        cfg_options: changes of the config, as ``--cfg-options``.
+
+    Raises:
+        CheckpointError: if the file is unreadable or unsafe.
+        LayoutError: if its tensors are not the model's, all named.
+    """
+
+    def __init__(
+        self,
+        config: str | os.PathLike | Config,
+        checkpoint: str | os.PathLike | None,
+        device: str | torch.device | None = None,
+        cfg_options: dict | None = None,
+    ) -> None:
+        self.cfg = (
+            config
+            if isinstance(config, Config)
+            else prepare_config(str(config), cfg_options=cfg_options)
+        )
+        init_default_scope(self.cfg.get('default_scope', 'polarseg'))
+        self.model = MODELS.build(self.cfg.model)
+        meta = {}
+        if checkpoint is not None:
+            loaded = load_checkpoint_file(resolve_checkpoint(str(checkpoint)))
+            load_exactly(self.model, unwrap_state_dict(loaded))
+            meta = loaded.get('meta', {})
+        self.classes = _class_names(meta, self.cfg)
+        self.inclusive_boxes = bool(self.cfg.get('inclusive_boxes', False))
+        self.device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
+        self.model.to(self.device).eval()
+        steps = [dict(step) for step in self.cfg.test_dataloader.dataset.pipeline]
+        # pictures arrive decoded and without annotations
+        steps = [step for step in steps if not step['type'].split('.')[-1].startswith('Load')]
+        self.pipeline = Compose([TRANSFORMS.build(step) for step in steps])
+        visualizer = self.cfg.get('visualizer', dict(type='InstanceVisualizer'))
+        self.visualizer = VISUALIZERS.build(
+            dict(visualizer, type='InstanceVisualizer', name='inferencer', vis_backends=None)
+        )
+        self.visualizer.dataset_meta = dict(classes=self.classes, palette=None)
+
+    def __call__(
+        self, pictures: Iterable[str | os.PathLike | np.ndarray], batch_size: int = 1
+    ) -> Iterator[Prediction]:
+        """Predict pictures one batch after another.
+
+        Args:
+            pictures: files, or ``[H, W, 3]`` uint8 BGR arrays.
+            batch_size: pictures in one forward pass.
+
+        Yields:
+            One prediction for each picture, in order.
+
+        Raises:
+            ValueError: if a file is no picture that can be decoded; the message names it.
+        """
+        batch: list[tuple[Path | None, np.ndarray]] = []
+        for picture in pictures:
+            batch.append(_read(picture))
+            if len(batch) == batch_size:
+                yield from self._predict(batch)
+                batch = []
+        if batch:
+            yield from self._predict(batch)
+
+    def _predict(self, batch: Sequence[tuple[Path | None, np.ndarray]]) -> list[Prediction]:
+        packed = [
+            self.pipeline(
+                dict(
+                    img=image,
+                    img_id=index,
+                    img_path=str(path) if path else None,
+                    img_shape=image.shape[:2],
+                    ori_shape=image.shape[:2],
+                )
+            )
+            for index, (path, image) in enumerate(batch)
+        ]
+        data = {key: [sample[key] for sample in packed] for key in packed[0]}
+        with torch.no_grad():
+            samples: list[DetDataSample] = self.model.test_step(data)
+        return [
+            Prediction(path, image, sample.pred_instances.cpu())
+            for (path, image), sample in zip(batch, samples)
+        ]
+
+    def draw(self, prediction: Prediction, score_thr: float = 0.3) -> np.ndarray:
+        """``[H, W, 3]`` uint8 BGR picture with the instances above ``score_thr``."""
+        sample = DetDataSample(pred_instances=prediction.above(score_thr))
+        self.visualizer.add_datasample(
+            'picture',
+            prediction.image[..., ::-1],
+            sample,
+            draw_gt=False,
+            show=False,
+            pred_score_thr=score_thr,
+        )
+        return np.ascontiguousarray(self.visualizer.get_image()[..., ::-1])
+
+
+def predictions_to_coco(
+    predictions: Iterable[Prediction],
+    classes: Sequence[str],
+    score_thr: float = 0.0,
+    inclusive_boxes: bool = False,
+) -> dict:
+    """Predictions as one COCO-format dict: ``images``, ``categories`` and scored ``annotations``.
+
+    Category ids are labels + 1. Masks are compressed RLE with text counts.
+
+    Args:
+        predictions: of any number of pictures.
+        classes: names of the labels.
+        score_thr: instances with a higher score are written.
+        inclusive_boxes: boxes name their last pixel, so that their width is ``x2 - x1 + 1``.
+    """
+    images, annotations = [], []
+    edge = 1 if inclusive_boxes else 0
+    for image_id, prediction in enumerate(predictions, start=1):
+        height, width = prediction.image.shape[:2]
+        name = str(prediction.path) if prediction.path else f'array {image_id}'
+        images.append(dict(id=image_id, file_name=name, height=height, width=width))
+        kept = prediction.above(score_thr)
+        rles = masks_to_rle(kept.masks) if 'masks' in kept else None
+        for index in range(len(kept)):
+            x1, y1, x2, y2 = (float(value) for value in kept.bboxes[index])
+            annotation = dict(
+                id=len(annotations) + 1,
+                image_id=image_id,
+                category_id=int(kept.labels[index]) + 1,
+                bbox=[round(value, 2) for value in (x1, y1, x2 - x1 + edge, y2 - y1 + edge)],
+                score=round(float(kept.scores[index]), 5),
+                iscrowd=0,
+            )
+            if rles is not None:
+                annotation['area'] = int(coco_mask.area(rles[index]))
+                counts = rles[index]['counts'].decode()
+                annotation['segmentation'] = dict(rles[index], counts=counts)
+            annotations.append(annotation)
+    categories = [dict(id=label + 1, name=name) for label, name in enumerate(classes)]
+    return dict(images=images, categories=categories, annotations=annotations)
+
+
+def _read(picture: str | os.PathLike | np.ndarray) -> tuple[Path | None, np.ndarray]:
+    if isinstance(picture, np.ndarray):
+        return None, picture
+    try:
+        image = mmcv.imfrombytes(Path(picture).read_bytes())
+    except cv2.error as error:
+        raise ValueError(f'{picture}: not a picture that can be decoded ({error})') from error
+    if image is None:
+        raise ValueError(f'{picture}: not a picture that can be decoded')
+    return Path(picture), image
+
+
+def _class_names(meta: dict, cfg: Config) -> tuple[str, ...]:
+    """From the checkpoint, else the config's data set, else COCO."""
+    stored = meta.get('dataset_meta', {}).get('classes') or meta.get('CLASSES')
+    configured = cfg.test_dataloader.dataset.get('metainfo', {}).get('classes')
+    return tuple(stored or configured or get_classes('coco'))
