@@ -65,14 +65,8 @@ def build_extension(cpp_extension):
         sources = [path for path in sources if not path.name.endswith('_cuda_binding.cpp')]
     # -ffp-contract=off: float32 rules are repeated operation by operation (csrc/polar_rays). The
     # two -fno flags let comparisons vectorise; they change no value.
-    host = [
-        '-O3',
-        '-ffp-contract=off',
-        '-fno-math-errno',
-        '-fno-trapping-math',
-        '-fopenmp',
-        '-Wall',
-    ]
+    host = ['-O3', '-g0', '-Wall', '-fopenmp']
+    host += ['-ffp-contract=off', '-fno-math-errno', '-fno-trapping-math']
     if sys.platform == 'win32':
         host = ['/O2', '/fp:precise', '/openmp']
     elif sys.platform == 'darwin':

@@ -45,14 +45,6 @@ POLARSEG_HOST_DEVICE inline double sum_of_products(double a, double b, double c,
 #endif
 }
 
-POLARSEG_HOST_DEVICE inline float round_to_nearest_sqrt(float x) {
-#if defined(__CUDA_ARCH__)
-  return __fsqrt_rn(x);
-#else
-  return std::sqrt(x);
-#endif
-}
-
 // ---- angles -------------------------------------------------------------------------------------
 
 // approximate_degrees() is off by less than this (the polynomial by 6.6e-4, rounding by 1e-4);
@@ -113,16 +105,17 @@ POLARSEG_HOST_DEVICE inline int cheap_degree_bin(float approximate) {
   return sure ? bin : -1;
 }
 
-// Length of the ray at a whole angle, from the largest squared length of each bin. Of the seven
-// nearest bins the first that holds a point counts; the bins do not wrap around.
-POLARSEG_HOST_DEVICE inline float look_up_ray(const float* squared_by_bin, int angle) {
+// Squared length of the ray at a whole angle, from the largest squared length of each bin, or
+// kEmptyBin. Of the seven nearest bins the first that holds a point counts; the bins do not wrap
+// around.
+POLARSEG_HOST_DEVICE inline float look_up_squared_ray(const float* squared_by_bin, int angle) {
   for (int turn = 0; turn < 7; ++turn) {
     const int offset = (turn + 1) / 2;  // 0, 1, 1, 2, 2, 3, 3
     const int bin = (turn % 2 == 1) ? angle + offset : angle - offset;
     if (bin < 0 || bin >= kNumBins) continue;
-    if (squared_by_bin[bin] > kEmptyBin) return round_to_nearest_sqrt(squared_by_bin[bin]);
+    if (squared_by_bin[bin] > kEmptyBin) return squared_by_bin[bin];
   }
-  return kEmptyRay;
+  return kEmptyBin;
 }
 
 // ---- mode "exact": the farthest intersection with the polygon -----------------------------------

@@ -2,6 +2,9 @@
 // of threads.
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/gt.h>
+#include <ATen/ops/sqrt.h>
+#include <ATen/ops/where.h>
 
 #include <algorithm>
 #include <string_view>
@@ -59,11 +62,14 @@ void fill_bins(Contour contour, float origin_x, float origin_y, float* squared_b
   }
 }
 
-void binned_rays(Contour contour, float origin_x, float origin_y, int num_rays, float* rays) {
+void squared_binned_rays(Contour contour, float origin_x, float origin_y, int num_rays,
+                         float* rays) {
   float squared_by_bin[kNumBins];
   fill_bins(contour, origin_x, origin_y, squared_by_bin);
   const int step = 360 / num_rays;
-  for (int ray = 0; ray < num_rays; ++ray) rays[ray] = look_up_ray(squared_by_bin, ray * step);
+  for (int ray = 0; ray < num_rays; ++ray) {
+    rays[ray] = look_up_squared_ray(squared_by_bin, ray * step);
+  }
 }
 
 struct KeepLongest {
@@ -153,11 +159,13 @@ at::Tensor polar_ray_targets_cpu(const at::Tensor& contours, const at::Tensor& o
       if (args.exact) {
         exact_rays(contour, x, y, args.num_rays, fan, row);
       } else {
-        binned_rays(contour, x, y, args.num_rays, row);
+        squared_binned_rays(contour, x, y, args.num_rays, row);
       }
     }
   });
-  return rays;
+  // The root is torch's own. On a CPU it may come from a vector maths library that is off by a unit
+  // in the last place, and the published lengths were taken with it: bit for bit means by it, too.
+  return args.exact ? rays : at::where(at::gt(rays, kEmptyBin), at::sqrt(rays), kEmptyRay);
 }
 
 }  // namespace polarseg

@@ -72,7 +72,8 @@ __global__ void __launch_bounds__(kThreads) binned_rays_kernel(PolarRayProblem p
   float* rays = problem.rays + location * problem.num_rays;
   const int step = 360 / problem.num_rays;
   for (int ray = threadIdx.x; ray < problem.num_rays; ray += kThreads) {
-    rays[ray] = look_up_ray(squared_by_bin, ray * step);
+    const float squared = look_up_squared_ray(squared_by_bin, ray * step);
+    rays[ray] = squared > kEmptyBin ? __fsqrt_rn(squared) : kEmptyRay;
   }
 }
 

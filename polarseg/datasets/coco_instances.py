@@ -1,7 +1,9 @@
 """Instance segmentation data in COCO format, with every omission accounted for."""
 
 import logging
+import math
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 from mmdet.datasets import CocoDataset
@@ -9,6 +11,7 @@ from mmdet.datasets.api_wrappers import COCO
 from mmengine.logging import print_log
 
 from polarseg.registry import DATASETS
+from polarseg.structures.rle import rle_counts
 
 __all__ = ['CocoInstanceDataset', 'ordered_category_ids']
 
@@ -27,7 +30,7 @@ def ordered_category_ids(coco: Any, classes: tuple[str, ...]) -> list[int]:
         ValueError: if a class is not in the file, or stands there twice.
     """
     ids: dict[str, list[int]] = defaultdict(list)
-    for category in coco.dataset['categories']:
+    for category in coco.dataset.get('categories', []):
         ids[category['name']].append(category['id'])
     missing = [name for name in classes if name not in ids]
     if missing:
@@ -94,7 +97,9 @@ class CocoInstanceDataset(CocoDataset):
         self.skipped.clear()
         try:
             data_list = super().load_data_list()
-        except ValueError as error:
+        except KeyError as error:
+            raise ValueError(f'{self.ann_file}: an entry lacks the key {error}') from error
+        except (AssertionError, ValueError) as error:
             raise ValueError(f'{self.ann_file}: {error}') from error
         for reason, ids in self.skipped.items():
             shown = ', '.join(map(str, ids[:5])) + (', ...' if len(ids) > 5 else '')
@@ -103,11 +108,30 @@ class CocoInstanceDataset(CocoDataset):
                 logger='current',
                 level=logging.WARNING,
             )
+        self._report_strays({info['img_id'] for info in data_list})
         return data_list
 
+    def _report_strays(self, known: set[int]) -> None:
+        """Say how many pictures have annotations but no entry of their own."""
+        strays = set().union(*self.cat_img_map.values()) - known
+        if strays:
+            print_log(
+                f'{self.ann_file}: annotations of {len(strays)} picture(s) that the file does not '
+                f'list are not used (first id {min(strays)})',
+                logger='current',
+                level=logging.WARNING,
+            )
+
     def filter_data(self) -> list[dict]:
-        """As mmdet's, and an error where nothing is left."""
+        """As mmdet's, and an error where nothing is left.
+
+        ``filter_empty_gt`` counts usable annotations, mmdet's counts those in the file: a picture
+        whose annotations were all left out, or which has crowds alone, would be trained on as one
+        without objects.
+        """
         kept = super().filter_data()
+        if not self.test_mode and (self.filter_cfg or {}).get('filter_empty_gt', False):
+            kept = [info for info in kept if any(not i['ignore_flag'] for i in info['instances'])]
         if not kept:
             raise ValueError(
                 f'{self.ann_file}: none of its {len(self.data_list)} pictures is left with classes '
@@ -131,6 +155,9 @@ class CocoInstanceDataset(CocoDataset):
             mmdet's picture dict; boxes are x1, y1, x2, y2 by the chosen convention, float64.
         """
         image = raw_data_info['raw_img_info']
+        missing = [key for key in ('file_name', 'width', 'height') if key not in image]
+        if missing:
+            raise ValueError(f'picture {image["img_id"]} lacks {missing}')
         usable = []
         for annotation in raw_data_info['raw_ann_info']:
             reason = self._why_unusable(annotation, image)
@@ -148,14 +175,16 @@ class CocoInstanceDataset(CocoDataset):
 
     def _why_unusable(self, annotation: dict, image: dict) -> str | None:
         """The reason to leave an annotation out, or None."""
+        if not _is_box(annotation.get('bbox')):
+            return 'no box of four finite numbers'
         x, y, width, height = annotation['bbox']
-        area = annotation.get('area', 0)
+        area = annotation.get('area') or 0
         inside_width = min(x + width, image['width']) - max(x, 0)
         inside_height = min(y + height, image['height']) - max(y, 0)
         side = self.min_annotation_side
         checks = {
             'flagged ignore': annotation.get('ignore', False),
-            'category not in the classes': annotation['category_id'] not in self.cat2label,
+            'category not in the classes': annotation.get('category_id') not in self.cat2label,
             'box without area (a side below one pixel)': width < 1 or height < 1,
             'box outside the picture': inside_width <= 0 or inside_height <= 0,
             'area is zero, negative or missing': area <= 0,
@@ -165,16 +194,51 @@ class CocoInstanceDataset(CocoDataset):
         for reason, applies in checks.items():
             if applies:
                 return reason
-        return _why_no_mask(annotation.get('segmentation')) if self.require_masks else None
+        if not self.require_masks:
+            return None
+        return _why_no_mask(annotation.get('segmentation'), [image['height'], image['width']])
 
 
-def _why_no_mask(segmentation: Any) -> str | None:
-    """The reason why a COCO ``segmentation`` is no mask, or None."""
+def _is_box(box: Any) -> bool:
+    return isinstance(box, (list, tuple)) and len(box) == 4 and _all_finite(box)
+
+
+def _all_finite(numbers: Sequence[Any]) -> bool:
+    """Whether a sequence has finite numbers only; their sum is quick where there are millions."""
+    try:
+        return math.isfinite(sum(numbers))
+    except TypeError:
+        return False
+
+
+def _why_no_mask(segmentation: Any, size: list[int]) -> str | None:
+    """The reason why a COCO ``segmentation`` is no mask, or None.
+
+    Args:
+        segmentation: of the annotation.
+        size: height and width of its picture.
+    """
     if not segmentation:
         return 'no segmentation'
     if isinstance(segmentation, dict):
-        complete = isinstance(segmentation.get('counts'), (list, str)) and 'size' in segmentation
-        return None if complete else 'RLE without counts or size'
+        return _why_no_rle(segmentation, size)
+    if not isinstance(segmentation, list) or not all(isinstance(p, list) for p in segmentation):
+        return 'segmentation is neither a list of polygons nor RLE'
+    if not all(map(_all_finite, segmentation)):
+        return 'polygon with a coordinate that is no finite number'
     if not any(len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in segmentation):
         return 'no polygon of at least 3 points'
     return None
+
+
+def _why_no_rle(rle: dict, size: list[int]) -> str | None:
+    counts = rle.get('counts')
+    if not isinstance(counts, (list, str)) or 'size' not in rle:
+        return 'RLE without counts or size'
+    if list(rle['size']) != size:
+        return 'RLE of another size than the picture'
+    try:
+        pixels = rle_counts(counts).sum()
+    except ValueError:
+        return 'malformed RLE'
+    return None if pixels == size[0] * size[1] else 'RLE that does not cover its picture'

@@ -92,8 +92,19 @@ class CocoInstanceMetric(CocoMetric):
         )
         return score
 
+    def gt_to_coco_json(self, gt_dicts: Sequence[dict], outfile_prefix: str) -> str:
+        """Ground truth of the samples as a COCO file, where ``ann_file`` is not given."""
+        if self.inclusive_boxes:
+            gt_dicts = [dict(gt, anns=list(map(_to_continuous, gt['anns']))) for gt in gt_dicts]
+        return super().gt_to_coco_json(gt_dicts, outfile_prefix)
+
     def xyxy2xywh(self, bbox: np.ndarray) -> list[float]:
         """x1, y1, x2, y2 in the convention in force to COCO's x, y, width, height."""
         x, y, width, height = super().xyxy2xywh(bbox)
         edge = 1 if self.inclusive_boxes else 0
         return [x, y, width + edge, height + edge]
+
+
+def _to_continuous(annotation: dict) -> dict:
+    x1, y1, x2, y2 = annotation['bbox']
+    return dict(annotation, bbox=[x1, y1, x2 + 1, y2 + 1])

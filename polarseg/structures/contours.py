@@ -4,13 +4,15 @@ PolarMask (arXiv 1909.13226), section 3.2: the rays of an instance end on its co
 centre decides which locations answer for it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
+
+from polarseg.structures.indexing import InstanceIndex, chosen_rows
 
 __all__ = ['PackedContours', 'largest_contour', 'mass_center', 'thin_contour']
 
@@ -75,7 +77,8 @@ def mass_center(contour: np.ndarray, truncate: bool = True) -> tuple[float, floa
     x_before, y_before = np.roll(x, 1), np.roll(y, 1)
     slices = (x * y_before - y * x_before) / 2.0
     area = np.cumsum(slices)[-1]
-    if area == 0:
+    # exactly 0 for lines of whole pixels; what is left of those between pixels is rounding
+    if abs(area) <= 1e-12 * np.abs(slices).sum():
         center = x.mean(), y.mean()
     else:
         center = (
@@ -120,16 +123,12 @@ class PackedContours:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def __iter__(self) -> Iterable[Tensor]:
+    def __iter__(self) -> Iterator[Tensor]:
         return iter(self.points.split(self.offsets.diff().tolist()))
 
-    def __getitem__(
-        self, index: int | slice | Sequence[int] | np.ndarray | Tensor
-    ) -> 'PackedContours':
-        index = index if isinstance(index, slice) else torch.as_tensor(index)
-        chosen = torch.arange(len(self))[index]
+    def __getitem__(self, index: InstanceIndex) -> 'PackedContours':
         contours = list(self)
-        kept = [contours[i] for i in chosen.reshape(-1).tolist()]
+        kept = [contours[row] for row in chosen_rows(index, len(self)).tolist()]
         lengths = self.offsets.new_tensor([0, *map(len, kept)])
         points = torch.cat(kept) if kept else self.points[:0]
         return PackedContours(points, lengths.cumsum(0))

@@ -8,6 +8,8 @@ import torch
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
+from polarseg.structures.indexing import InstanceIndex, chosen_rows
+
 __all__ = ['PolygonInstances', 'fill_polygon']
 
 
@@ -63,14 +65,8 @@ class PolygonInstances:
     def _with(self, vertices: Tensor) -> 'PolygonInstances':
         return PolygonInstances(vertices, self.height, self.width)
 
-    def __getitem__(
-        self, index: int | slice | np.ndarray | Tensor | Sequence[int]
-    ) -> 'PolygonInstances':
-        if isinstance(index, int):
-            index = slice(index, index + 1 or None)
-        elif not isinstance(index, slice):
-            index = torch.as_tensor(index, device=self.vertices.device)
-        return self._with(self.vertices[index])
+    def __getitem__(self, index: InstanceIndex) -> 'PolygonInstances':
+        return self._with(self.vertices[chosen_rows(index, len(self), self.vertices.device)])
 
     @staticmethod
     def cat(parts: Sequence['PolygonInstances']) -> 'PolygonInstances':

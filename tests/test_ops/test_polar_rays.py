@@ -28,7 +28,8 @@ def degree_bins(dx, dy):
 def binned_reference(contour, location, num_rays):
     difference = contour.astype(np.float32) - location.astype(np.float32)
     dx, dy = difference[:, 0], difference[:, 1]
-    lengths = np.sqrt(dx * dx + dy * dy)
+    # torch's root: on a CPU it may be a unit in the last place off numpy's, as the operator's is
+    lengths = torch.sqrt(torch.from_numpy(dx * dx + dy * dy)).numpy()
     bins = degree_bins(dx, dy)
     rays = np.full(num_rays, EMPTY)
     for k, angle in enumerate(range(0, 360, 360 // num_rays)):

@@ -44,7 +44,7 @@ class PointPostprocessor:
             (published PolarMask: 0.5, so that a score may exceed 1).
         nms: ``dict(type='nms', iou_threshold=0.5)``, or another box NMS of mmcv
             (``soft_nms``) with its arguments; None for no NMS.
-        max_per_img: detections that a picture keeps.
+        max_per_img: detections that a picture keeps. 0 or below keeps all.
         inclusive_boxes: boxes name their last pixel: the IoU counts ``(w + 1) * (h + 1)``.
 
     Raises:
@@ -104,7 +104,9 @@ class PointPostprocessor:
         if self.nms is not None:
             kept, scores = self._class_wise_nms(boxes, scores, labels)
             index, labels, boxes = index[kept], labels[kept], boxes[kept]
-        order = scores.argsort(descending=True, stable=True)[: max(self.max_per_img, 0)]
+        order = scores.argsort(descending=True, stable=True)
+        if self.max_per_img > 0:
+            order = order[: self.max_per_img]
         return Detections(index[order], boxes[order], scores[order], labels[order])
 
     def _class_wise_nms(
