@@ -30,7 +30,7 @@ def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--work-dir', type=Path, default=ROOT / 'work_dirs/quickstart')
-    parser.add_argument('--train', type=int, default=400, help='pictures (default: %(default)s)')
+    parser.add_argument('--train', type=int, default=1400, help='pictures (default: %(default)s)')
     parser.add_argument('--val', type=int, default=60, help='pictures (default: %(default)s)')
     parser.add_argument('--epochs', type=int, help="default: the config's")
     return parser.parse_args()
@@ -62,29 +62,21 @@ def relative(path: Path) -> str:
 def draw_comparison(
     inferencer: InstanceInferencer, pictures: list[Path], annotations: COCO, target: Path
 ) -> None:
-    """A sheet with the annotated and the predicted masks of pictures, side by side in pairs."""
+    """A sheet of pictures in pairs: annotated outlines on the left, predictions on the right."""
     by_name = {image['file_name']: image_id for image_id, image in annotations.imgs.items()}
     tiles = []
     for prediction in inferencer(pictures):
-        truth = prediction.image.copy()
+        drawn = inferencer.draw(prediction)
+        height, width = drawn.shape[:2]
+        truth = cv2.resize(prediction.image, (width, height), interpolation=cv2.INTER_CUBIC)
         for annotation in annotations.imgToAnns[by_name[prediction.path.name]]:
-            mask = annotations.annToMask(annotation)
-            contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-            cv2.drawContours(truth, contours, -1, (255, 255, 255), 1)
-        tiles.append(np.hstack([truth, inferencer.draw(prediction)]))
-    height = max(tile.shape[0] for tile in tiles)
-    width = max(tile.shape[1] for tile in tiles)
-    gap = 4
-    padded = [
-        np.pad(
-            tile,
-            ((0, height - tile.shape[0] + gap), (0, width - tile.shape[1] + gap), (0, 0)),
-            constant_values=255,
-        )
-        for tile in tiles
-    ]
-    columns = 3
-    rows = [np.hstack(padded[i : i + columns]) for i in range(0, len(padded), columns)]
+            mask = cv2.resize(annotations.annToMask(annotation), (width, height))
+            contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+            cv2.drawContours(truth, contours, -1, (255, 255, 255), 2)
+        pair = np.hstack([truth, drawn])
+        pair = cv2.resize(pair, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+        tiles.append(np.pad(pair, ((4, 4), (4, 4), (0, 0)), constant_values=255))
+    rows = [np.hstack(tiles[start : start + 3]) for start in range(0, len(tiles), 3)]
     cv2.imwrite(str(target), np.vstack([row for row in rows if row.shape == rows[0].shape]))
 
 

@@ -21,8 +21,9 @@ from pycocotools import mask as coco_mask
 from polarseg.apis.checkpoint import load_checkpoint_file, resolve_checkpoint
 from polarseg.apis.config import prepare_config
 from polarseg.apis.published import load_exactly, unwrap_state_dict
-from polarseg.registry import MODELS, TRANSFORMS, VISUALIZERS
+from polarseg.registry import MODELS, TRANSFORMS
 from polarseg.structures import masks_to_rle
+from polarseg.visualization import draw_instances
 
 __all__ = ['InstanceInferencer', 'Prediction', 'find_pictures', 'predictions_to_coco']
 
@@ -115,11 +116,6 @@ class InstanceInferencer:
         # pictures arrive decoded and without annotations
         steps = [step for step in steps if not step['type'].split('.')[-1].startswith('Load')]
         self.pipeline = Compose([TRANSFORMS.build(step) for step in steps])
-        visualizer = self.cfg.get('visualizer', dict(type='InstanceVisualizer'))
-        self.visualizer = VISUALIZERS.build(
-            dict(visualizer, type='InstanceVisualizer', name='inferencer', vis_backends=None)
-        )
-        self.visualizer.dataset_meta = dict(classes=self.classes, palette=None)
 
     def __call__(
         self, pictures: Iterable[str | os.PathLike | np.ndarray], batch_size: int = 1
@@ -167,17 +163,8 @@ class InstanceInferencer:
         ]
 
     def draw(self, prediction: Prediction, score_thr: float = 0.3) -> np.ndarray:
-        """``[H, W, 3]`` uint8 BGR picture with the instances above ``score_thr``."""
-        sample = DetDataSample(pred_instances=prediction.above(score_thr))
-        self.visualizer.add_datasample(
-            'picture',
-            prediction.image[..., ::-1],
-            sample,
-            draw_gt=False,
-            show=False,
-            pred_score_thr=score_thr,
-        )
-        return np.ascontiguousarray(self.visualizer.get_image()[..., ::-1])
+        """``[h, w, 3]`` uint8 BGR picture, enlarged if small, with what is above ``score_thr``."""
+        return draw_instances(prediction.image, prediction.above(score_thr), self.classes)
 
 
 def predictions_to_coco(

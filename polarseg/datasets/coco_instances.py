@@ -145,6 +145,20 @@ class CocoInstanceDataset(CocoDataset):
             )
         return kept
 
+    def prepare_data(self, idx: int) -> Any:
+        """Run the pipeline on one picture.
+
+        Raises:
+            RuntimeError: whatever went wrong on the way, with the picture's file and id.
+        """
+        try:
+            return super().prepare_data(idx)
+        except Exception as error:
+            info = self.get_data_info(idx)
+            raise RuntimeError(
+                f'{info["img_path"]} (image id {info["img_id"]}): {type(error).__name__}: {error}'
+            ) from error
+
     def parse_data_info(self, raw_data_info: dict) -> dict:
         """One picture with its usable annotations.
 

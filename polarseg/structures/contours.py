@@ -65,8 +65,9 @@ def mass_center(contour: np.ndarray, truncate: bool = True) -> tuple[float, floa
             False keeps the sub-pixel centroid.
 
     Returns:
-        x and y in pixels. A contour without area (a line, a single pixel) gives the mean of its
-        points. The centre may lie outside the shape (crescents, rings).
+        x and y in pixels. A contour without area (a line, a single pixel), or one that crosses
+        itself so that its centroid leaves the box around it, gives the mean of its points. The
+        centre may lie outside the shape (crescents, rings).
 
     Raises:
         ValueError: if the contour has no point.
@@ -77,14 +78,15 @@ def mass_center(contour: np.ndarray, truncate: bool = True) -> tuple[float, floa
     x_before, y_before = np.roll(x, 1), np.roll(y, 1)
     slices = (x * y_before - y * x_before) / 2.0
     area = np.cumsum(slices)[-1]
-    # exactly 0 for lines of whole pixels; what is left of those between pixels is rounding
-    if abs(area) <= 1e-12 * np.abs(slices).sum():
-        center = x.mean(), y.mean()
-    else:
-        center = (
+    center = x.mean(), y.mean()
+    if area != 0:
+        centroid = (
             np.cumsum(slices * (x + x_before) / 3.0)[-1] / area,
             np.cumsum(slices * (y + y_before) / 3.0)[-1] / area,
         )
+        # an area that is rounding alone, or that cancels out, throws the quotient anywhere
+        if x.min() <= centroid[0] <= x.max() and y.min() <= centroid[1] <= y.max():
+            center = centroid
     return (float(int(center[0])), float(int(center[1]))) if truncate else center
 
 

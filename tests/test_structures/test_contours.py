@@ -53,6 +53,13 @@ def test_enclosed_area_counts_not_pixels():
     assert largest_contour(mask).max(axis=0).tolist() == [32, 32]
 
 
+def test_a_long_contour_of_a_thin_shape_does_not_win():
+    mask = blank()
+    mask[2:4, 2:58] = 1
+    mask[10:25, 20:35] = 1
+    assert largest_contour(mask).min(axis=0).tolist() == [20, 10]
+
+
 def test_holes_are_ignored():
     full, holed = blank(), blank()
     full[5:35, 5:45] = holed[5:35, 5:45] = 1
@@ -82,7 +89,7 @@ def test_center_of_a_square():
     assert mass_center(square(11, x=10, y=20), truncate=False) == pytest.approx((15, 25))
 
 
-@pytest.mark.parametrize('shift, expected', [((0, 0), (1, 1)), ((-5, -4), (-3, -2))])
+@pytest.mark.parametrize(('shift', 'expected'), [((0, 0), (1, 1)), ((-5, -4), (-3, -2))])
 def test_truncation_is_towards_zero(shift, expected):
     triangle = np.array([[0, 0], [4, 0], [0, 4]], np.float32) + shift
     exact = mass_center(triangle, truncate=False)
@@ -98,7 +105,7 @@ def test_orientation_and_start_do_not_matter():
 
 
 @pytest.mark.parametrize(
-    'contour, expected',
+    ('contour', 'expected'),
     [
         ([[5, 7]], (5, 7)),
         ([[3, 7], [4, 7], [5, 7], [6, 7]], (4, 7)),
@@ -173,7 +180,7 @@ def test_blobs_against_cv2_moments(seed):
 
 
 @pytest.mark.parametrize(
-    'count, kept', [(10, 10), (360, 360), (361, 361), (719, 719), (720, 360), (1081, 361)]
+    ('count', 'kept'), [(10, 10), (360, 360), (361, 361), (719, 719), (720, 360), (1081, 361)]
 )
 def test_thin_contour(count, kept):
     contour = np.arange(2 * count, dtype=np.float32).reshape(-1, 2)

@@ -100,7 +100,7 @@ def instances(packed):
 
 
 @pytest.mark.parametrize(
-    'index, rows',
+    ('index', 'rows'),
     [
         (torch.tensor([True, False, True, False]), [0, 2]),
         (torch.tensor([2, 0]), [2, 0]),

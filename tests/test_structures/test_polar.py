@@ -20,7 +20,7 @@ from polarseg.structures.polar import EMPTY_RAY
 
 
 @pytest.mark.parametrize(
-    'num_rays, ray, direction',
+    ('num_rays', 'ray', 'direction'),
     [
         (36, 0, (0, 1)),
         (36, 9, (1, 0)),

@@ -86,7 +86,7 @@ def test_wrong_shape(shape):
 
 
 @pytest.mark.parametrize(
-    'index, rows',
+    ('index', 'rows'),
     [
         (1, [1]),
         (-1, [4]),
@@ -120,7 +120,7 @@ def test_iteration_ends(polygons, vertices):
 
 
 @pytest.mark.parametrize(
-    'index, rows',
+    ('index', 'rows'),
     [
         (torch.tensor([True, False, True, False, False]), [0, 2]),
         (torch.tensor([3, 1]), [3, 1]),

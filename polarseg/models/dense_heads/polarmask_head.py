@@ -141,14 +141,16 @@ class PolarMaskHead(BaseDenseHead):
         self.loss_centerness = MODELS.build(
             loss_centerness or dict(type='CrossEntropyLoss', use_sigmoid=True)
         )
+        conv_cfg = (dcn_cfg or dict(type='DCNv2', deform_groups=1)) if use_dcn else None
         tower = dict(
             in_channels=in_channels,
             channels=feat_channels,
             num_convs=stacked_convs,
             norm_cfg=norm_cfg or dict(type='GN', num_groups=32),
-            conv_cfg=(dcn_cfg or dict(type='DCNv2', deform_groups=1)) if use_dcn else None,
-            # the published deformable towers keep the bias in front of the normalisation
-            bias=True if use_dcn else 'auto',
+            conv_cfg=conv_cfg,
+            # the published deformable towers keep the bias in front of the normalisation; mmcv's
+            # unmodulated convolutions ('DCN') cannot have one
+            bias=True if use_dcn and conv_cfg['type'] != 'DCN' else 'auto',
         )
         self._build_layers(tower, feat_channels)
 

@@ -1,0 +1,173 @@
+"""Every config builds; every distinct model trains a step and predicts on a small picture."""
+
+import json
+import warnings
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmdet.structures import DetDataSample
+from mmdet.structures.bbox import HorizontalBoxes
+from mmdet.structures.mask import BitmapMasks
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
+
+from polarseg.apis import prepare_config
+from polarseg.datasets.transforms import TracePolarContours
+from polarseg.registry import HOOKS, METRICS, MODELS, PARAM_SCHEDULERS, TRANSFORMS, VISUALIZERS
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+ALL = sorted(
+    str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob('*.py') if '_base_' not in path.parts
+)
+POLARMASK = [name for name in ALL if name.startswith(('polarmask/', 'shapes/'))]
+HEIGHT, WIDTH = 96, 128
+
+
+def load(name):
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        cfg = prepare_config(CONFIGS / name)
+    init_default_scope(cfg.get('default_scope', 'mmdet'))
+    return cfg
+
+
+def without_pretrained(node):
+    """The config with every init_cfg that would fetch weights taken out."""
+    if isinstance(node, dict):
+        return ConfigDict(
+            (key, without_pretrained(value))
+            for key, value in node.items()
+            if not (key == 'init_cfg' and value and dict(value).get('type') == 'Pretrained')
+        )
+    if isinstance(node, (list, tuple)):
+        return type(node)(without_pretrained(item) for item in node)
+    return node
+
+
+def distinct_models():
+    """One config for each distinct model section."""
+    chosen = {}
+    for name in ALL:
+        cfg = Config.fromfile(CONFIGS / name)
+        key = json.dumps([cfg.model.to_dict(), cfg.get('inclusive_boxes')], sort_keys=True)
+        chosen.setdefault(key, name)
+    return sorted(chosen.values())
+
+
+def picture_with_objects(seed):
+    """A noisy picture with a bright disc and a bright box, and its ground truth."""
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 60, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    masks = np.zeros((2, HEIGHT, WIDTH), np.uint8)
+    cv2.circle(masks[0], (40 + 4 * seed, 44), 26, 1, -1)
+    cv2.rectangle(masks[1], (80, 30), (115, 80), 1, -1)
+    image[masks.any(axis=0)] = 220
+    boxes = [cv2.boundingRect(mask) for mask in masks]
+    boxes = np.array([(x, y, x + w, y + h) for x, y, w, h in boxes], np.float32)
+    bitmaps = BitmapMasks(list(masks), HEIGHT, WIDTH)
+    traced = TracePolarContours(keep_masks=True).transform(
+        dict(gt_masks=bitmaps, gt_bboxes=boxes, img_id=seed)
+    )
+    instances = InstanceData(
+        bboxes=HorizontalBoxes(torch.from_numpy(boxes)),
+        labels=torch.zeros(2, dtype=torch.long),
+        masks=bitmaps,
+        contours=traced['gt_contours'],
+        centers=torch.from_numpy(traced['gt_centers']),
+    )
+    shape = (HEIGHT, WIDTH)
+    meta = dict(
+        img_id=seed, img_shape=shape, ori_shape=shape, pad_shape=shape, scale_factor=(1.0, 1.0)
+    )
+    sample = DetDataSample(metainfo=meta, gt_instances=instances)
+    sample.ignored_instances = InstanceData(bboxes=HorizontalBoxes(torch.zeros(0, 4)))
+    return torch.from_numpy(image).permute(2, 0, 1).contiguous(), sample
+
+
+def batch_of_two():
+    images, samples = zip(picture_with_objects(0), picture_with_objects(1))
+    return dict(inputs=list(images), data_samples=list(samples))
+
+
+@pytest.mark.parametrize('name', ALL)
+def test_config_builds(name):
+    """Model, pipelines, schedule, hooks, metrics: all but what needs the data on disk."""
+    cfg = load(name)
+    model = MODELS.build(without_pretrained(cfg.model.to_dict()))
+    assert any(parameter.requires_grad for parameter in model.parameters())
+    assert cfg.optim_wrapper.optimizer.lr > 0
+    for split in ('train', 'val', 'test'):
+        dataset = cfg[f'{split}_dataloader'].dataset
+        for step in dataset.get('pipeline', []):
+            TRANSFORMS.build(step)
+    VISUALIZERS.build(dict(cfg.visualizer, name=f'test of {name}', vis_backends=None))
+    for hook in cfg.default_hooks.values():
+        HOOKS.build(dict(hook))
+
+
+@pytest.mark.parametrize('name', distinct_models())
+def test_model_trains_a_step_and_predicts(name):
+    torch.manual_seed(0)
+    cfg = load(name)
+    model = MODELS.build(without_pretrained(cfg.model.to_dict()))
+    model.train()
+    data = model.data_preprocessor(batch_of_two(), training=True)
+    losses = model(**data, mode='loss')
+    total, _ = model.parse_losses(losses)
+    assert torch.isfinite(total), losses
+    total.backward()
+    gradients = [p.grad for p in model.parameters() if p.requires_grad and p.grad is not None]
+    assert gradients
+    assert all(torch.isfinite(gradient).all() for gradient in gradients)
+
+    model.eval()
+    with torch.no_grad():
+        predictions = model.test_step(batch_of_two())
+    assert len(predictions) == 2
+    for sample in predictions:
+        found = sample.pred_instances
+        assert len(found.bboxes) == len(found.scores) == len(found.labels)
+        if 'masks' in found:
+            assert len(found.masks) == len(found.scores)
+
+
+@pytest.mark.parametrize('name', POLARMASK)
+def test_one_switch_sets_the_box_convention_everywhere(name):
+    for value in (True, False):
+        cfg = prepare_config(CONFIGS / name, cfg_options=dict(inclusive_boxes=value))
+        found = []
+
+        def collect(node, found=found):
+            if isinstance(node, dict):
+                found += [node[key] for key in node if key == 'inclusive_boxes']
+                node = list(node.values())
+            if isinstance(node, (list, tuple)):
+                for child in node:
+                    collect(child)
+
+        collect(cfg.to_dict())
+        assert found
+        assert set(found) == {value}
+
+
+def test_metrics_take_their_arguments(tmp_path):
+    """The metric sections are right but for the annotation file, which is not here."""
+    (tmp_path / 'empty.json').write_text(json.dumps(dict(images=[], annotations=[], categories=[])))
+    for name in POLARMASK:
+        cfg = load(name)
+        METRICS.build(dict(cfg.val_evaluator, ann_file=str(tmp_path / 'empty.json')))
+
+
+def test_schedulers_build():
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    for name in ALL:
+        cfg = load(name)
+        for scheduler in cfg.param_scheduler:
+            scheduler = dict(scheduler)
+            if scheduler.pop('convert_to_iter_based', False):
+                scheduler['by_epoch'] = True
+            PARAM_SCHEDULERS.build(scheduler, default_args=dict(optimizer=optimizer))

@@ -1,0 +1,99 @@
+"""InstanceVisualizer draws polygons without being told of pixels."""
+
+import numpy as np
+import pytest
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+
+from polarseg.registry import VISUALIZERS
+from polarseg.structures import PolygonInstances
+
+HEIGHT, WIDTH = 120, 160
+CORNERS = torch.tensor(
+    [[[20.0, 20], [70, 20], [70, 90], [20, 90]], [[100, 30], [150, 60], [100, 100], [90, 60]]]
+)
+
+
+@pytest.fixture
+def draw(tmp_path, request):
+    def draw(masks, scores=(0.9, 0.8), labels=(0, 1), **options):
+        visualizer = VISUALIZERS.build(
+            dict(type='InstanceVisualizer', name=request.node.name, line_width=1)
+        )
+        visualizer.dataset_meta = dict(
+            classes=('cat', 'dog'), palette=[(250, 20, 20), (20, 20, 250)]
+        )
+        boxes = torch.zeros(len(scores), 4)
+        sample = DetDataSample()
+        sample.pred_instances = InstanceData(
+            bboxes=boxes,
+            scores=torch.tensor(scores),
+            labels=torch.tensor(labels, dtype=torch.long),
+            masks=masks,
+        )
+        picture = np.full((HEIGHT, WIDTH, 3), 128, np.uint8)
+        visualizer.add_datasample(
+            'picture', picture, sample, draw_gt=False,
+            out_file=str(tmp_path / 'drawn.png'), **options,
+        )  # fmt: skip
+        assert sample.pred_instances.masks is masks, 'drawing must not change the sample'
+        return visualizer.get_image()
+
+    return draw
+
+
+@pytest.fixture
+def polygons():
+    return PolygonInstances(CORNERS, HEIGHT, WIDTH)
+
+
+def changed(drawn):
+    return (drawn != 128).any(axis=2)
+
+
+def test_pixels_change_inside_the_masks(draw, polygons, tmp_path):
+    drawn = draw(polygons)
+    inside = polygons.to_ndarray().astype(bool)
+    for mask in inside:
+        assert changed(drawn)[mask].mean() > 0.95
+    # the text and the outline reach a little beyond
+    assert changed(drawn)[~inside.any(axis=0)].mean() < 0.2
+    assert not changed(drawn)[-15:].any()
+    assert (tmp_path / 'drawn.png').stat().st_size > 0
+
+
+def test_polygons_are_drawn_as_their_pixels_are(draw, polygons, monkeypatch):
+    # mmdet shakes the colours by chance
+    monkeypatch.setattr('mmdet.visualization.local_visualizer.jitter_color', lambda color: color)
+    by_polygons = draw(polygons)
+    by_pixels = draw(torch.from_numpy(polygons.to_ndarray()))
+    np.testing.assert_array_equal(by_polygons, by_pixels)
+
+
+def test_below_the_threshold_nothing_is_drawn(draw, polygons):
+    drawn = draw(polygons, scores=(0.9, 0.1), pred_score_thr=0.5)
+    first, second = polygons.to_ndarray().astype(bool)
+    assert changed(drawn)[first].mean() > 0.95
+    assert changed(drawn)[second].mean() < 0.05
+
+
+def test_no_detection(draw):
+    none = PolygonInstances(torch.zeros(0, 36, 2), HEIGHT, WIDTH)
+    assert not changed(draw(none, scores=(), labels=())).any()
+
+
+def test_instances_without_masks(draw):
+    visualizer = VISUALIZERS.build(dict(type='InstanceVisualizer', name='boxes alone'))
+    boxes = InstanceData(
+        bboxes=torch.tensor([[20.0, 20, 70, 90]]), labels=torch.zeros(1, dtype=torch.long)
+    )
+    sample = DetDataSample()
+    sample.pred_instances = boxes
+    sample.pred_instances.scores = torch.ones(1)
+    picture = np.full((HEIGHT, WIDTH, 3), 128, np.uint8)
+    visualizer.dataset_meta = dict(classes=('cat',), palette=[(250, 20, 20)])
+    visualizer.add_datasample('boxes', picture, sample, draw_gt=False)
+    drawn = changed(visualizer.get_image())
+    assert drawn[40:80, 18:23].any()
+    assert not drawn[100:].any()
