@@ -1,4 +1,4 @@
-# PolarMask R-18 (half width) from scratch on nuclei in COCO format, within an hour of two CPU cores.
+# PolarMask R-18 (half width) from scratch on nuclei in COCO format, an hour of two CPU cores
 #   python tools/train.py THIS_FILE --cfg-options data_root=DIR/
 # Expects DIR/images, DIR/annotations/instances_train.json and instances_val.json (docs/nuclei.md).
 # Most nuclei are smaller than 32 x 32 pixels, so pictures are enlarged twice.
