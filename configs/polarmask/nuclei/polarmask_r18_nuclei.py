@@ -5,6 +5,7 @@
 _base_ = [
     '../../_base_/models/polarmask_r18_small.py',
     '../../_base_/datasets/shapes_polar.py',
+    '../../_base_/schedules/adamw_scratch.py',
     '../../_base_/default_runtime.py',
 ]
 
@@ -61,27 +62,12 @@ val_evaluator = dict(ann_file=data_root + 'annotations/instances_val.json', max_
 test_evaluator = val_evaluator
 
 max_epochs = 36
-optim_wrapper = dict(
-    type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=0.001, weight_decay=0.01),
-    clip_grad=dict(max_norm=10, norm_type=2),
-)
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=200),
-    dict(
-        type='CosineAnnealingLR',
-        by_epoch=True,
-        begin=0,
-        end=max_epochs,
-        T_max=max_epochs,
-        eta_min=1e-5,
-        convert_to_iter_based=True,
-    ),
+    _base_.param_scheduler[0],
+    dict(_base_.param_scheduler[1], end=max_epochs),
 ]
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=12)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
-auto_scale_lr = dict(enable=False, base_batch_size=4)
+train_cfg = dict(max_epochs=max_epochs, val_interval=12)
+auto_scale_lr = dict(base_batch_size=4)
 default_hooks = dict(
     logger=dict(interval=25),
     checkpoint=dict(interval=6, max_keep_ckpts=2),
