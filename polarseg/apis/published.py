@@ -33,18 +33,24 @@ def roll_rays(tensor: Tensor) -> Tensor:
 
     ``current[j] = legacy[(j + R / 4) % R]``: the legacy direction of ray k is (-cos a, sin a), the
     current one (sin a, cos a), a quarter turn apart.
+
+    Raises:
+        LayoutError: if R is no multiple of 4, so that no ray lies a quarter turn from another.
     """
+    if tensor.dim() == 0 or tensor.shape[0] % 4:
+        raise LayoutError(
+            f'rays of the legacy order cannot be turned by a quarter: shape {list(tensor.shape)}'
+        )
     return torch.roll(tensor, -(tensor.shape[0] // 4), dims=0)
 
 
 def _tower_entry(match: re.Match) -> str:
     """Entry 3 i of a deformable tower's list is a convolution, 3 i + 1 its normalisation."""
-    tower, index, rest = (
-        match[1],
-        int(match[2]),
-        match[3].replace('conv_offset_mask', 'conv_offset'),
-    )
-    return f'{tower}.{index // 3}.{("conv", "gn")[index % 3]}.{rest}'
+    layer, part = divmod(int(match[2]), 3)
+    if part == 2:
+        return match[0]  # a ReLU has no tensors: let the strict loading name this one
+    rest = match[3].replace('conv_offset_mask', 'conv_offset')
+    return f'{match[1]}.{layer}.{("conv", "gn")[part]}.{rest}'
 
 
 @dataclass(frozen=True)
@@ -137,9 +143,9 @@ def unwrap_state_dict(checkpoint: dict) -> StateDict:
     for key in ('state_dict', 'model'):
         if isinstance(checkpoint.get(key), dict):
             checkpoint = checkpoint[key]
-    tensors = {name: value for name, value in checkpoint.items() if isinstance(value, Tensor)}
+    tensors = {str(name): value for name, value in checkpoint.items() if isinstance(value, Tensor)}
     if not tensors:
-        raise LayoutError(f'the file holds no tensors; its keys are {sorted(checkpoint)[:10]}')
+        raise LayoutError(f'the file holds no tensors; its keys are {[*map(str, checkpoint)][:10]}')
     if all(name.startswith('module.') for name in tensors):
         tensors = {name.removeprefix('module.'): value for name, value in tensors.items()}
     return tensors

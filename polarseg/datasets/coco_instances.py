@@ -1,9 +1,7 @@
 """Instance segmentation data in COCO format, with every omission accounted for."""
 
 import logging
-import math
 from collections import defaultdict
-from collections.abc import Sequence
 from typing import Any
 
 from mmdet.datasets import CocoDataset
@@ -11,7 +9,7 @@ from mmdet.datasets.api_wrappers import COCO
 from mmengine.logging import print_log
 
 from polarseg.registry import DATASETS
-from polarseg.structures.rle import rle_counts
+from polarseg.structures.coco_format import is_box, why_no_mask
 
 __all__ = ['CocoInstanceDataset', 'ordered_category_ids']
 
@@ -149,12 +147,15 @@ class CocoInstanceDataset(CocoDataset):
         """Run the pipeline on one picture.
 
         Raises:
-            RuntimeError: whatever went wrong on the way, with the picture's file and id.
+            RuntimeError: whatever went wrong on the way, with the picture's file and id; among it a
+                picture of another size than the annotation file states.
         """
+        info = self.get_data_info(idx)
         try:
-            return super().prepare_data(idx)
+            packed = super().prepare_data(idx)
+            _check_size(packed, info)
+            return packed
         except Exception as error:
-            info = self.get_data_info(idx)
             raise RuntimeError(
                 f'{info["img_path"]} (image id {info["img_id"]}): {type(error).__name__}: {error}'
             ) from error
@@ -189,7 +190,7 @@ class CocoInstanceDataset(CocoDataset):
 
     def _why_unusable(self, annotation: dict, image: dict) -> str | None:
         """The reason to leave an annotation out, or None."""
-        if not _is_box(annotation.get('bbox')):
+        if not is_box(annotation.get('bbox')):
             return 'no box of four finite numbers'
         x, y, width, height = annotation['bbox']
         area = annotation.get('area') or 0
@@ -210,49 +211,17 @@ class CocoInstanceDataset(CocoDataset):
                 return reason
         if not self.require_masks:
             return None
-        return _why_no_mask(annotation.get('segmentation'), [image['height'], image['width']])
+        return why_no_mask(annotation.get('segmentation'), [image['height'], image['width']])
 
 
-def _is_box(box: Any) -> bool:
-    return isinstance(box, (list, tuple)) and len(box) == 4 and _all_finite(box)
-
-
-def _all_finite(numbers: Sequence[Any]) -> bool:
-    """Whether a sequence has finite numbers only; their sum is quick where there are millions."""
-    try:
-        return math.isfinite(sum(numbers))
-    except TypeError:
-        return False
-
-
-def _why_no_mask(segmentation: Any, size: list[int]) -> str | None:
-    """The reason why a COCO ``segmentation`` is no mask, or None.
-
-    Args:
-        segmentation: of the annotation.
-        size: height and width of its picture.
-    """
-    if not segmentation:
-        return 'no segmentation'
-    if isinstance(segmentation, dict):
-        return _why_no_rle(segmentation, size)
-    if not isinstance(segmentation, list) or not all(isinstance(p, list) for p in segmentation):
-        return 'segmentation is neither a list of polygons nor RLE'
-    if not all(map(_all_finite, segmentation)):
-        return 'polygon with a coordinate that is no finite number'
-    if not any(len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in segmentation):
-        return 'no polygon of at least 3 points'
-    return None
-
-
-def _why_no_rle(rle: dict, size: list[int]) -> str | None:
-    counts = rle.get('counts')
-    if not isinstance(counts, (list, str)) or 'size' not in rle:
-        return 'RLE without counts or size'
-    if list(rle['size']) != size:
-        return 'RLE of another size than the picture'
-    try:
-        pixels = rle_counts(counts).sum()
-    except ValueError:
-        return 'malformed RLE'
-    return None if pixels == size[0] * size[1] else 'RLE that does not cover its picture'
+def _check_size(packed: Any, info: dict) -> None:
+    """Polygons drawn for another size would be misplaced without a word."""
+    sample = packed.get('data_samples') if isinstance(packed, dict) else None
+    if sample is None or 'ori_shape' not in sample:
+        return
+    found, stated = tuple(sample.ori_shape[:2]), (info['height'], info['width'])
+    if found != stated:
+        raise ValueError(
+            f'the picture is {found[1]} x {found[0]} pixels, but the annotation file says '
+            f'{stated[1]} x {stated[0]} (an EXIF orientation is applied on reading)'
+        )

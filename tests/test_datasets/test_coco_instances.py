@@ -408,3 +408,18 @@ def test_an_error_in_the_pipeline_names_the_picture(build, tmp_path):
         dataset[0]
     assert str(tmp_path / 'picture 1.png') in str(caught.value)
     assert isinstance(caught.value.__cause__, TypeError)
+
+
+def test_a_picture_of_another_size_than_stated_is_an_error(build, tmp_path):
+    dataset = build([annotation(1)])
+    cv2.imwrite(str(tmp_path / 'picture 1.png'), np.zeros((WIDTH, HEIGHT, 3), np.uint8))
+    message = rf'picture 1.png \(image id 1\).*{HEIGHT} x {WIDTH} pixels.*says {WIDTH} x {HEIGHT}'
+    with pytest.raises(RuntimeError, match=message):
+        dataset[0]
+
+
+def test_a_coordinate_far_out_is_left_out(build, log):
+    far = annotation(1, segmentation=[[0, 0, 1e10, 0, 1e10, 1e10]])
+    dataset = build([far, annotation(2)])
+    assert list(dataset.skipped.values()) == [[1]]
+    assert '1000000' in next(iter(dataset.skipped))

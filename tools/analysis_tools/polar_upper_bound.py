@@ -23,7 +23,6 @@ import numpy as np
 import torch
 from pycocotools import mask as coco_mask
 
-from polarseg.datasets.coco_instances import _is_box, _why_no_mask
 from polarseg.ops import polar_ray_targets
 from polarseg.structures import (
     PackedContours,
@@ -32,6 +31,7 @@ from polarseg.structures import (
     largest_contour,
     mass_center,
 )
+from polarseg.structures.coco_format import is_box, why_no_mask
 from polarseg.structures.polar import EMPTY_RAY
 
 MODES = ('binned', 'exact')
@@ -41,7 +41,6 @@ MIN_SIDE = 10
 MIN_PIXELS = 15
 # pycocotools counts pixels in 32 bits and crashes on polygons that reach too far
 MAX_PIXELS = 2**31 - 1
-MAX_COORDINATE = 10**6
 AREAS = {
     'all': (0, math.inf),
     'small': (0, 32**2),
@@ -182,17 +181,11 @@ def why_filtered(annotation: dict, height: int, width: int) -> str | None:
         return 'area is missing or no finite number'
     if area <= MIN_AREA:
         return f'area of at most {MIN_AREA}'
-    if not _is_box(box):
+    if not is_box(box):
         return 'no box of four finite numbers'
     if box[2] < MIN_SIDE and box[3] < MIN_SIDE:
         return f'both sides below {MIN_SIDE} pixels'
-    segmentation = annotation.get('segmentation')
-    reason = _why_no_mask(segmentation, [height, width])
-    if reason is not None or isinstance(segmentation, dict):
-        return reason
-    if any(abs(number) > MAX_COORDINATE for part in segmentation for number in part):
-        return f'polygon with a coordinate beyond {MAX_COORDINATE} pixels'
-    return None
+    return why_no_mask(annotation.get('segmentation'), [height, width])
 
 
 def rasterise(segmentation: list | dict, height: int, width: int) -> np.ndarray:

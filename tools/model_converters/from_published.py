@@ -51,8 +51,12 @@ def convert(args: argparse.Namespace) -> str:
     Raises:
         CheckpointError: the source is unreadable or unsafe.
         LayoutError: the source has no known layout or does not fit the model.
-        FileNotFoundError: source or config do not exist.
+        OSError: source or config do not exist, or the destination cannot be written.
     """
+    if args.destination.is_dir():
+        raise IsADirectoryError(f'{args.destination} is a folder, name the file to write')
+    if args.destination.exists() and args.destination.samefile(args.source):
+        raise FileExistsError(f'{args.destination} is the source, which would be overwritten')
     checkpoint = load_checkpoint_file(args.source)
     state_dict, layout = convert_state_dict(checkpoint, args.layout)
     cfg = prepare_config(args.config, cfg_options=args.cfg_options)
@@ -82,7 +86,7 @@ def main() -> None:
     args = parse_args()
     try:
         print(convert(args))
-    except (CheckpointError, LayoutError, FileNotFoundError) as error:
+    except (CheckpointError, LayoutError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         sys.exit(2)
 

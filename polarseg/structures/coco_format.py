@@ -1,0 +1,60 @@
+"""Whether a COCO annotation can be used: checks that pycocotools does not make."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from polarseg.structures.rle import rle_counts
+
+__all__ = ['is_box', 'why_no_mask']
+
+MAX_COORDINATE = 1_000_000
+"""Pixels; pycocotools breaks the process on polygons far beyond."""
+
+
+def is_box(box: Any) -> bool:
+    """Whether an annotation's ``bbox`` is a list of four finite numbers."""
+    return isinstance(box, (list, tuple)) and len(box) == 4 and _all_finite(box)
+
+
+def _all_finite(numbers: Sequence[Any]) -> bool:
+    """Whether a sequence has finite numbers only; their sum is quick where there are millions."""
+    try:
+        return math.isfinite(sum(numbers))
+    except TypeError:
+        return False
+
+
+def why_no_mask(segmentation: Any, size: list[int]) -> str | None:
+    """The reason why a COCO ``segmentation`` is no mask, or None.
+
+    Args:
+        segmentation: of the annotation.
+        size: height and width of its picture.
+    """
+    if not segmentation:
+        return 'no segmentation'
+    if isinstance(segmentation, dict):
+        return _why_no_rle(segmentation, size)
+    if not isinstance(segmentation, list) or not all(isinstance(p, list) for p in segmentation):
+        return 'segmentation is neither a list of polygons nor RLE'
+    if not all(map(_all_finite, segmentation)):
+        return 'polygon with a coordinate that is no finite number'
+    if any(max(map(abs, polygon), default=0) > MAX_COORDINATE for polygon in segmentation):
+        return f'polygon with a coordinate beyond {MAX_COORDINATE} pixels'
+    if not any(len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in segmentation):
+        return 'no polygon of at least 3 points'
+    return None
+
+
+def _why_no_rle(rle: dict, size: list[int]) -> str | None:
+    counts = rle.get('counts')
+    if not isinstance(counts, (list, str)) or 'size' not in rle:
+        return 'RLE without counts or size'
+    if list(rle['size']) != size:
+        return 'RLE of another size than the picture'
+    try:
+        pixels = rle_counts(counts).sum()
+    except ValueError:
+        return 'malformed RLE'
+    return None if pixels == size[0] * size[1] else 'RLE that does not cover its picture'
