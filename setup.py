@@ -101,7 +101,7 @@ setup(
     # torch, mmcv, mmengine and mmdet are used but not required here, because pip would resolve a
     # requirement by name: it would put the maintained forks (onedl-*) over an upstream mmcv, whose
     # folders they share, or fetch a torch other than the one this build is compiled against. Which
-    # versions work together stands in the installation page.
+    # versions work together stands in the README and in requirements.txt.
     install_requires=['numpy'],
     ext_modules=[build_extension(cpp_extension)],
     cmdclass={'build_ext': cpp_extension.BuildExtension},

@@ -1,12 +1,16 @@
 """Predict pictures: drawn pictures and one COCO-format JSON come out.
 
-python demo/image_demo.py PICTURE|FOLDER|'GLOB' CONFIG CHECKPOINT --out-dir outputs
+    python demo/image_demo.py PICTURE|FOLDER|'GLOB' CONFIG CHECKPOINT --out-dir outputs
+
+The drawing of a.jpg is outputs/a.jpg.png; pictures of several folders keep their folders. Files
+that cannot be read are left out and named, and the exit code is then 1.
 """
 
 import argparse
 import json
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -31,23 +35,43 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def drawing_paths(pictures: Sequence[Path], out_dir: Path) -> dict[Path, Path]:
+    """The file of each picture's drawing, no two the same.
+
+    Full names below the pictures' common folder, since a.jpg and a.png may lie side by side, and
+    x/a.png beside y/a.png.
+    """
+    absolute = {picture: Path(os.path.abspath(picture)) for picture in pictures}
+    common = os.path.commonpath([path.parent for path in absolute.values()])
+    return {
+        picture: out_dir / f'{path.relative_to(common)}.png' for picture, path in absolute.items()
+    }
+
+
 def main() -> None:
     """Run the demo; exits with 1 where pictures could not be read, after doing the others."""
     args = parse_args()
+    skipped = []
+
+    def skip(picture: Path, error: Exception) -> None:
+        print(f'skipped: {error}', file=sys.stderr)
+        skipped.append(picture)
+
     try:
         pictures = find_pictures(args.source)
         inferencer = InstanceInferencer(args.config, args.checkpoint, args.device, args.cfg_options)
+        predictions = inferencer(pictures, args.batch_size, on_unreadable=skip)
     except (OSError, RuntimeError, ValueError) as error:
         sys.exit(f'error: {error}')
     args.out_dir.mkdir(parents=True, exist_ok=True)
-    readable, skipped = [], []
-    for path in pictures:
-        (readable if cv2.haveImageReader(str(path)) else skipped).append(path)
+    targets = drawing_paths(pictures, args.out_dir)
 
     def drawn() -> Iterator[Prediction]:
-        for prediction in inferencer(readable, args.batch_size):
-            target = args.out_dir / f'{prediction.path.stem}.png'
-            cv2.imwrite(str(target), inferencer.draw(prediction, args.score_thr))
+        for prediction in predictions:
+            target = targets[prediction.path]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if not cv2.imwrite(str(target), inferencer.draw(prediction, args.score_thr)):
+                raise OSError(f'{target}: OpenCV could not write it')
             count = len(prediction.above(args.score_thr))
             print(f'{prediction.path}: {count} instances -> {target}')
             yield prediction
@@ -57,10 +81,10 @@ def main() -> None:
     )
     target = args.out_dir / 'predictions.json'
     target.write_text(json.dumps(coco))
-    print(f'{len(coco["annotations"])} instances in {len(readable)} pictures -> {target}')
+    print(f'{len(coco["annotations"])} instances in {len(coco["images"])} pictures -> {target}')
     if skipped:
         names = ', '.join(map(str, skipped))
-        sys.exit(f'skipped {len(skipped)} of {len(pictures)}, not pictures: {names}')
+        sys.exit(f'skipped {len(skipped)} of {len(pictures)}, which cannot be read: {names}')
 
 
 if __name__ == '__main__':

@@ -6,8 +6,18 @@ is searched, so nobody has to import the components by hand. mmengine imports th
 asked, not those of its parents, so mmdet's own are named too.
 """
 
+import contextlib
+import io
+import warnings
+
 from mmdet import registry as _mmdet
 from mmengine.registry import Registry
+
+# mmdet prints and warns about optional packages on import; no user of ours can do anything about it
+with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+    warnings.simplefilter('ignore')
+    import mmdet.datasets
+    import mmdet.evaluation  # noqa: F401
 
 SCOPE = 'polarseg'
 

@@ -18,6 +18,9 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    folder = Path(config.getoption('--golden-dir'))
+    if not folder.is_dir() and folder != SHARED / 'golden':
+        raise pytest.UsageError(f'--golden-dir: there is no folder {folder}')
     config.addinivalue_line('markers', 'gpu: needs a CUDA device')
 
 
@@ -35,6 +38,11 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope='session')
 def repo_root():
     return ROOT
+
+
+@pytest.fixture(scope='session')
+def default_golden_dir():
+    return SHARED / 'golden'
 
 
 @pytest.fixture(scope='session')

@@ -8,6 +8,7 @@ import dataclasses
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,16 +25,47 @@ from polarseg.datasets.shapes import PROFILES, write_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / 'configs/shapes/polarmask_r18_shapes.py'
+DEFAULT_WORK_DIR = ROOT / 'work_dirs/quickstart'
+MARKER = '.polarseg_quickstart'
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f'must be at least 1, got {text}')
+    return int(text)
 
 
 def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--work-dir', type=Path, default=ROOT / 'work_dirs/quickstart')
-    parser.add_argument('--train', type=int, default=1400, help='pictures (default: %(default)s)')
-    parser.add_argument('--val', type=int, default=60, help='pictures (default: %(default)s)')
-    parser.add_argument('--epochs', type=int, help="default: the config's")
+    parser.add_argument(
+        '--work-dir',
+        type=Path,
+        default=DEFAULT_WORK_DIR,
+        help='an earlier quickstart there is replaced (default: %(default)s)',
+    )
+    pictures = 'pictures (default: %(default)s)'
+    parser.add_argument('--train', type=positive, default=1400, help=pictures)
+    parser.add_argument('--val', type=positive, default=60, help=pictures)
+    parser.add_argument('--epochs', type=positive, help="default: the config's")
     return parser.parse_args()
+
+
+def start_afresh(work_dir: Path) -> None:
+    """An empty ``work_dir``; what an earlier quickstart left there is deleted, nothing else.
+
+    Raises:
+        FileExistsError: if the folder holds files and is none that a quickstart has made.
+    """
+    marker = work_dir / MARKER
+    ours = work_dir == DEFAULT_WORK_DIR or marker.is_file()
+    if work_dir.exists() and not ours and (not work_dir.is_dir() or any(work_dir.iterdir())):
+        raise FileExistsError(f'{work_dir} holds files of others: name a new or empty folder')
+    if work_dir.exists():
+        shutil.rmtree(work_dir)
+    work_dir.mkdir(parents=True)
+    marker.touch()
 
 
 class Stopwatch:
@@ -59,6 +91,14 @@ def relative(path: Path) -> str:
         return str(path)
 
 
+def average_precision(metrics: dict[str, float], kind: str) -> float:
+    """AP of 'segm' or 'bbox'.
+
+    It is 0 where a model has found nothing at all, for which mmdet's metric gives no figures.
+    """
+    return metrics[f'coco/{kind}_mAP'] if metrics else 0.0
+
+
 def draw_comparison(
     inferencer: InstanceInferencer, pictures: list[Path], annotations: COCO, target: Path
 ) -> None:
@@ -76,8 +116,11 @@ def draw_comparison(
         pair = np.hstack([truth, drawn])
         pair = cv2.resize(pair, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
         tiles.append(np.pad(pair, ((4, 4), (4, 4), (0, 0)), constant_values=255))
-    rows = [np.hstack(tiles[start : start + 3]) for start in range(0, len(tiles), 3)]
-    cv2.imwrite(str(target), np.vstack([row for row in rows if row.shape == rows[0].shape]))
+    columns = min(3, len(tiles))
+    tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % columns)
+    rows = [np.hstack(tiles[start : start + columns]) for start in range(0, len(tiles), columns)]
+    if not cv2.imwrite(str(target), np.vstack(rows)):
+        raise OSError(f'{target}: OpenCV could not write it')
 
 
 def draw_curve(scalars: Path, target: Path) -> None:
@@ -88,8 +131,9 @@ def draw_curve(scalars: Path, target: Path) -> None:
     per_epoch = max(line['step'] for line in losses) / max(line['epoch'] for line in losses)
     figure = Figure(figsize=(8, 4.5), layout='constrained')
     axes = figure.subplots()
+    steps = [line['step'] for line in losses]
     for name in ('loss_cls', 'loss_bbox', 'loss_mask', 'loss_centerness'):
-        axes.plot([line['step'] for line in losses], [line[name] for line in losses], label=name)
+        axes.plot(steps, [line[name] for line in losses], '.-', markersize=4, label=name)
     axes.set(xlabel='iteration', ylabel='loss', ylim=(0, None), title='PolarMask on shapes')
     axes.grid(alpha=0.3)
     right = axes.twinx()
@@ -105,20 +149,36 @@ def draw_curve(scalars: Path, target: Path) -> None:
     figure.savefig(target, dpi=110)
 
 
+def print_summary(summary: dict, pictures: int) -> None:
+    """What was reached, how long it took and where it lies."""
+    print(f'\nsegm AP {summary["segm_AP"]:.3f} on {pictures} held-out pictures')
+    for name, seconds in summary['seconds'].items():
+        print(f'  {name:<10} {seconds:7.1f} s')
+    for name, path in summary['paths'].items():
+        print(f'  {name:<16} {path}')
+
+
 def main() -> None:
     """Run all steps and write ``summary.json``."""
     args = parse_args()
     work_dir: Path = args.work_dir.resolve()
     data, drawn = work_dir / 'data', work_dir / 'pictures'
-    shutil.rmtree(work_dir, ignore_errors=True)
-    drawn.mkdir(parents=True)
+    try:
+        start_afresh(work_dir)
+    except FileExistsError as error:
+        sys.exit(f'error: {error}')
+    drawn.mkdir()
     step = Stopwatch()
     if 'POLARSEG_INSTALL_SECONDS' in os.environ:
         step.seconds['install'] = float(os.environ['POLARSEG_INSTALL_SECONDS'])
     options = dict(data_root=f'{data}/')
-    if args.epochs:
-        options['train_cfg.max_epochs'] = args.epochs
     config, data_option = relative(CONFIG), f'--cfg-options data_root={relative(data)}/'
+    train_option = data_option
+    if args.epochs:
+        # the learning rate falls until the last epoch
+        epochs = {'train_cfg.max_epochs': args.epochs, 'param_scheduler.1.end': args.epochs}
+        options.update(epochs)
+        train_option = ' '.join([data_option, *(f'{key}={value}' for key, value in epochs.items())])
 
     make_shapes = 'python tools/dataset_converters/make_shapes.py'
     sizes = f'--train {args.train} --val {args.val} --size 128 --profile simple'
@@ -126,7 +186,7 @@ def main() -> None:
         shapes = dataclasses.replace(PROFILES['simple'], width=(128, 128), height=(128, 128))
         write_dataset(data, shapes, dict(train=args.train, val=args.val), profile='simple')
     with step(
-        'train', f'python tools/train.py {config} --work-dir {relative(work_dir)} {data_option}'
+        'train', f'python tools/train.py {config} --work-dir {relative(work_dir)} {train_option}'
     ):
         runner = run_training(prepare_config(CONFIG, str(work_dir), options))
     checkpoint = work_dir / 'latest.pth'
@@ -143,8 +203,8 @@ def main() -> None:
         draw_curve(scalars, work_dir / 'training_curve.png')
 
     summary = dict(
-        segm_AP=metrics['coco/segm_mAP'],
-        bbox_AP=metrics['coco/bbox_mAP'],
+        segm_AP=average_precision(metrics, 'segm'),
+        bbox_AP=average_precision(metrics, 'bbox'),
         seconds=step.seconds,
         device=str(inferencer.device),
         threads=torch.get_num_threads(),
@@ -157,11 +217,7 @@ def main() -> None:
         ),
     )
     (work_dir / 'summary.json').write_text(json.dumps(summary, indent=2) + '\n')
-    print(f'\nsegm AP {summary["segm_AP"]:.3f} on {args.val} held-out pictures')
-    for name, seconds in step.seconds.items():
-        print(f'  {name:<10} {seconds:7.1f} s')
-    for name, path in summary['paths'].items():
-        print(f'  {name:<16} {path}')
+    print_summary(summary, args.val)
     print(f'all of this in {relative(work_dir / "summary.json")}')
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes .venv and installs everything into it, in the order that works. Safe to repeat: what is
-# already in place is left alone. Sourced by quickstart.sh and run_tests.sh, or run by itself.
+# already in place is left alone. Called by quickstart.sh and run_tests.sh, or by itself.
 #   PYTHON=python3.11 bash tools/setup_env.sh      # another interpreter than python3
 set -euo pipefail
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -13,12 +13,12 @@ fingerprint() { # of files and folders, their content only
 step() { echo "==> $*"; }
 
 make_venv() {
-    [ -x "$VENV/bin/python" ] && return
+    "$VENV/bin/python" -m pip --version >/dev/null 2>&1 && return
     step "making .venv"
     "${PYTHON:-python3}" - <<'PY'
 import sys
-if sys.version_info < (3, 10):
-    sys.exit(f'polarseg needs Python 3.10 or newer, {sys.executable} is {sys.version.split()[0]}; '
+if sys.version_info < (3, 11):
+    sys.exit(f'the pinned packages need Python 3.11 or newer, {sys.executable} is {sys.version.split()[0]}; '
              'name another with PYTHON=...')
 PY
     "${PYTHON:-python3}" -m venv "$VENV"
@@ -50,7 +50,8 @@ install_requirements() {
 
 build_polarseg() {
     local stamp="$VENV/.polarseg" wanted
-    wanted="$(fingerprint setup.py csrc polarseg/version.py)"
+    wanted="$(fingerprint setup.py csrc polarseg/version.py) $(
+        "$VENV/bin/python" -c 'import torch; print(torch.__version__)')"
     [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && "$VENV/bin/python" -c 'import polarseg.ops' &&
         return
     step "building polarseg's operators"

@@ -6,7 +6,13 @@ from collections.abc import Sequence
 
 from mmengine.config import DictAction
 
-from polarseg.apis import draw_predictions, prepare_config, run_test, set_evaluation
+from polarseg.apis import (
+    draw_predictions,
+    named_errors,
+    prepare_config,
+    run_test,
+    set_evaluation,
+)
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -63,6 +69,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Prepare the config as the options say, and test."""
     args = parse_args()
+    with named_errors():
+        test(args)
+
+
+def test(args: argparse.Namespace) -> None:
+    """What the command line asks for."""
     cfg = prepare_config(args.config, args.work_dir, args.cfg_options, args.launcher)
     set_evaluation(cfg, args.eval, args.format_only, args.json_out)
     draw_predictions(cfg, args.show, args.show_dir, args.wait_time)

@@ -9,6 +9,7 @@ from mmengine.config import DictAction
 from polarseg.apis import (
     enable_amp,
     enable_lr_scaling,
+    named_errors,
     prepare_config,
     run_training,
     set_randomness,
@@ -85,6 +86,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Prepare the config as the options say, and train."""
     args = parse_args()
+    with named_errors():
+        train(args)
+
+
+def train(args: argparse.Namespace) -> None:
+    """What the command line asks for."""
     cfg = prepare_config(args.config, args.work_dir, args.cfg_options, args.launcher)
     if args.amp:
         enable_amp(cfg)

@@ -82,9 +82,11 @@ constexpr float kEmptyBin = -1.f;
 
 // The whole degree of a point, 0..360, in the published float32 steps: atan2, times 180, divided by
 // pi, plus 360 if negative, truncated. The arc tangent is taken in double and rounded once, which
-// leaves nothing to the maths library in use (torch's own differs between its vector and scalar
-// paths by a unit in the last place).
+// leaves nothing to the maths library in use, but for the one place where the published steps are
+// visibly off: torch's vectorised float32 atan2 is a unit in the last place below pi / 4 on the
+// diagonal, which puts its points into degree 44.
 POLARSEG_HOST_DEVICE inline int exact_degree_bin(float dx, float dy) {
+  if (dx == dy && dx > 0.f) return 44;
   const float radians = static_cast<float>(atan2(static_cast<double>(dx), static_cast<double>(dy)));
   constexpr float kPi = 3.14159265358979323846f;
 #if defined(__CUDA_ARCH__)

@@ -9,6 +9,7 @@ from polarseg.apis.checkpoint import (
     load_checkpoint_file,
     resolve_checkpoint,
 )
+from polarseg.apis.cli import named_errors
 from polarseg.apis.config import (
     apply_inclusive_boxes,
     draw_predictions,
@@ -63,6 +64,7 @@ __all__ = [
     'find_pictures',
     'load_checkpoint_file',
     'load_exactly',
+    'named_errors',
     'predictions_to_coco',
     'prepare_config',
     'relocate_data_root',

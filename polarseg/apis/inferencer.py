@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from polarseg.visualization import draw_instances
 
 __all__ = ['InstanceInferencer', 'Prediction', 'find_pictures', 'predictions_to_coco']
 
+Picture = str | os.PathLike | np.ndarray
 PICTURE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 
 
@@ -64,6 +65,7 @@ def find_pictures(source: str | os.PathLike) -> list[Path]:
         return [path]
     if path.is_dir():
         found = [entry for entry in path.iterdir() if entry.suffix.lower() in PICTURE_SUFFIXES]
+        found = [entry for entry in found if not entry.is_dir()]
     else:
         found = [Path(name) for name in glob.glob(str(source), recursive=True)]
         found = [entry for entry in found if entry.is_file()]
@@ -82,9 +84,11 @@ class InstanceInferencer:
         config: config file or object.
         checkpoint: file; ``DIR/latest.pth`` is the newest of DIR. None leaves the weights random.
         device: such as 'cpu' or 'cuda:0'; None takes the GPU where there is one.
-        cfg_options: changes of the config, as ``--cfg-options``.
+        cfg_options: changes of the config file, as ``--cfg-options``.
 
     Raises:
+        FileNotFoundError: if there is no such config file or checkpoint.
+        ValueError: if ``cfg_options`` come with a config object, which has no use for them.
         CheckpointError: if the file is unreadable or unsafe.
         LayoutError: if its tensors are not the model's, all named.
     """
@@ -96,6 +100,8 @@ class InstanceInferencer:
         device: str | torch.device | None = None,
         cfg_options: dict | None = None,
     ) -> None:
+        if isinstance(config, Config) and cfg_options:
+            raise ValueError('cfg_options change a config file; change the config object itself')
         self.cfg = (
             config
             if isinstance(config, Config)
@@ -107,7 +113,7 @@ class InstanceInferencer:
         if checkpoint is not None:
             loaded = load_checkpoint_file(resolve_checkpoint(str(checkpoint)))
             load_exactly(self.model, unwrap_state_dict(loaded))
-            meta = loaded.get('meta', {})
+            meta = loaded.get('meta') or {}
         self.classes = _class_names(meta, self.cfg)
         self.inclusive_boxes = bool(self.cfg.get('inclusive_boxes', False))
         self.device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
@@ -118,23 +124,52 @@ class InstanceInferencer:
         self.pipeline = Compose([TRANSFORMS.build(step) for step in steps])
 
     def __call__(
-        self, pictures: Iterable[str | os.PathLike | np.ndarray], batch_size: int = 1
+        self,
+        pictures: Iterable[Picture],
+        batch_size: int = 1,
+        on_unreadable: Callable[[Picture, OSError | ValueError], None] | None = None,
     ) -> Iterator[Prediction]:
         """Predict pictures one batch after another.
 
-        Args:
-            pictures: files, or ``[H, W, 3]`` uint8 BGR arrays.
-            batch_size: pictures in one forward pass.
+        A picture's result does not depend on the others of its batch: those whose network inputs
+        differ in size go through the network apart, because padding reaches the features through
+        group normalisation.
 
-        Yields:
-            One prediction for each picture, in order.
+        Args:
+            pictures: files, or ``[H, W, 3]`` uint8 BGR arrays; read when their turn comes.
+            batch_size: pictures in one forward pass, at most.
+            on_unreadable: called with a picture that cannot be read and the error, after which the
+                others go on; None raises the error.
+
+        Returns:
+            An iterator of one prediction for each readable picture, in order. It raises
+
+            * FileNotFoundError if a file does not exist,
+            * ValueError if a file is no picture that can be decoded, or an array no such picture;
+              the message names it.
 
         Raises:
-            ValueError: if a file is no picture that can be decoded; the message names it.
+            ValueError: if ``batch_size`` is below 1.
         """
+        if batch_size < 1:
+            raise ValueError(f'batch_size must be at least 1, got {batch_size}')
+        return self._stream(pictures, batch_size, on_unreadable)
+
+    def _stream(
+        self,
+        pictures: Iterable[Picture],
+        batch_size: int,
+        on_unreadable: Callable[[Picture, OSError | ValueError], None] | None,
+    ) -> Iterator[Prediction]:
         batch: list[tuple[Path | None, np.ndarray]] = []
         for picture in pictures:
-            batch.append(_read(picture))
+            try:
+                batch.append(_read(picture))
+            except (OSError, ValueError) as error:
+                if on_unreadable is None:
+                    raise
+                on_unreadable(picture, error)
+                continue
             if len(batch) == batch_size:
                 yield from self._predict(batch)
                 batch = []
@@ -154,12 +189,17 @@ class InstanceInferencer:
             )
             for index, (path, image) in enumerate(batch)
         ]
-        data = {key: [sample[key] for sample in packed] for key in packed[0]}
-        with torch.no_grad():
-            samples: list[DetDataSample] = self.model.test_step(data)
+        by_size: dict[tuple[int, ...], list[int]] = {}
+        for index, sample in enumerate(packed):
+            by_size.setdefault(tuple(sample['inputs'].shape), []).append(index)
+        found: dict[int, DetDataSample] = {}
+        for indices in by_size.values():
+            data = {key: [packed[index][key] for index in indices] for key in packed[0]}
+            with torch.no_grad():
+                found.update(zip(indices, self.model.test_step(data)))
         return [
-            Prediction(path, image, sample.pred_instances.cpu())
-            for (path, image), sample in zip(batch, samples)
+            Prediction(path, image, _to_cpu(found[index].pred_instances))
+            for index, (path, image) in enumerate(batch)
         ]
 
     def draw(self, prediction: Prediction, score_thr: float = 0.3) -> np.ndarray:
@@ -175,11 +215,12 @@ def predictions_to_coco(
 ) -> dict:
     """Predictions as one COCO-format dict: ``images``, ``categories`` and scored ``annotations``.
 
-    Category ids are labels + 1. Masks are compressed RLE with text counts.
+    Category ids are labels + 1. Masks are compressed RLE with text counts; ``area`` is that of the
+    mask, or of the box where there is none.
 
     Args:
         predictions: of any number of pictures.
-        classes: names of the labels.
+        classes: names of the labels; a label beyond them is named 'label N'.
         score_thr: instances with a higher score are written.
         inclusive_boxes: boxes name their last pixel, so that their width is ``x2 - x1 + 1``.
     """
@@ -201,17 +242,24 @@ def predictions_to_coco(
                 score=round(float(kept.scores[index]), 5),
                 iscrowd=0,
             )
+            annotation['area'] = annotation['bbox'][2] * annotation['bbox'][3]
             if rles is not None:
                 annotation['area'] = int(coco_mask.area(rles[index]))
                 counts = rles[index]['counts'].decode()
                 annotation['segmentation'] = dict(rles[index], counts=counts)
             annotations.append(annotation)
-    categories = [dict(id=label + 1, name=name) for label, name in enumerate(classes)]
+    labels = range(max([len(classes), *(item['category_id'] for item in annotations)]))
+    names = [classes[label] if label < len(classes) else f'label {label}' for label in labels]
+    categories = [dict(id=label + 1, name=name) for label, name in enumerate(names)]
     return dict(images=images, categories=categories, annotations=annotations)
 
 
-def _read(picture: str | os.PathLike | np.ndarray) -> tuple[Path | None, np.ndarray]:
+def _read(picture: Picture) -> tuple[Path | None, np.ndarray]:
     if isinstance(picture, np.ndarray):
+        if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
+            raise ValueError(
+                f'an array must be [H, W, 3] uint8, got {list(picture.shape)} {picture.dtype}'
+            )
         return None, picture
     try:
         image = mmcv.imfrombytes(Path(picture).read_bytes())
@@ -222,8 +270,19 @@ def _read(picture: str | os.PathLike | np.ndarray) -> tuple[Path | None, np.ndar
     return Path(picture), image
 
 
+def _to_cpu(instances: InstanceData) -> InstanceData:
+    moved = instances.cpu()
+    # mmengine moves tensors only, and polygons would stay on the GPU
+    if hasattr(moved.get('masks'), 'cpu'):
+        moved.masks = moved.masks.cpu()
+    return moved
+
+
 def _class_names(meta: dict, cfg: Config) -> tuple[str, ...]:
     """From the checkpoint, else the config's data set, else COCO."""
-    stored = meta.get('dataset_meta', {}).get('classes') or meta.get('CLASSES')
+    stored = (meta.get('dataset_meta') or {}).get('classes') or meta.get('CLASSES')
     configured = cfg.test_dataloader.dataset.get('metainfo', {}).get('classes')
-    return tuple(stored or configured or get_classes('coco'))
+    if stored or configured:
+        return tuple(stored or configured)
+    # mmdet writes COCO's names with underscores
+    return tuple(name.replace('_', ' ') for name in get_classes('coco'))

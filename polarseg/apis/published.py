@@ -81,18 +81,25 @@ class Layout:
         """All tensors under our names, changed where the layout says so.
 
         Raises:
-            LayoutError: if two published tensors would get the same name.
+            LayoutError: if two published tensors would get the same name, or one cannot be changed
+                as the layout says.
         """
         converted: StateDict = {}
         for published, tensor in state_dict.items():
             name = self.rename(published)
             if name in converted:
                 raise LayoutError(f'two tensors of the file would become {name!r}')
-            for pattern, change in self.changes:
-                if re.search(pattern, name):
-                    tensor = change(tensor)
-            converted[name] = tensor
+            try:
+                converted[name] = self._changed(name, tensor)
+            except LayoutError as error:
+                raise LayoutError(f'{published}: {error}') from error
         return converted
+
+    def _changed(self, name: str, tensor: Tensor) -> Tensor:
+        for pattern, change in self.changes:
+            if re.search(pattern, name):
+                tensor = change(tensor)
+        return tensor
 
 
 _POLARMASK_RENAMES = (

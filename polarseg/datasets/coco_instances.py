@@ -9,37 +9,14 @@ from mmdet.datasets.api_wrappers import COCO
 from mmengine.logging import print_log
 
 from polarseg.registry import DATASETS
-from polarseg.structures.coco_format import is_box, why_no_mask
+from polarseg.structures.coco_format import (
+    count_bad_parts,
+    is_box,
+    ordered_category_ids,
+    why_no_mask,
+)
 
-__all__ = ['CocoInstanceDataset', 'ordered_category_ids']
-
-
-def ordered_category_ids(coco: Any, classes: tuple[str, ...]) -> list[int]:
-    """Category ids in the order of the class names.
-
-    mmdet lists them in the order of the file, so that a class list in another order, or with a
-    name that the file lacks, would shift the labels without a word.
-
-    Args:
-        coco: a pycocotools-like object with ``dataset['categories']``.
-        classes: the class names; label i is ``classes[i]``.
-
-    Raises:
-        ValueError: if a class is not in the file, or stands there twice.
-    """
-    ids: dict[str, list[int]] = defaultdict(list)
-    for category in coco.dataset.get('categories', []):
-        ids[category['name']].append(category['id'])
-    missing = [name for name in classes if name not in ids]
-    if missing:
-        raise ValueError(
-            f'no category is named {missing}; the file has {sorted(ids)}. '
-            "Set metainfo=dict(classes=(...)) of the data set to names of the file's categories."
-        )
-    repeated = [name for name in classes if len(ids[name]) > 1]
-    if repeated:
-        raise ValueError(f'more than one category is named {repeated}')
-    return [ids[name][0] for name in classes]
+__all__ = ['CocoInstanceDataset']
 
 
 class _ClassOrderedCOCO(COCO):
@@ -57,7 +34,8 @@ class CocoInstanceDataset(CocoDataset):
 
     Beyond mmdet's ``CocoDataset``: labels follow the order of ``metainfo['classes']``; annotations
     that cannot be used are left out with a reason, counted, and reported with their ids in one line
-    for each reason (``skipped`` keeps them); a file of which nothing is left is an error.
+    for each reason (``skipped`` keeps them, ``mended`` those
+    that are used with a change); a file of which nothing is left is an error.
 
     Args:
         inclusive_boxes: the published +1 convention of PolarMask and of the original CenterMask:
@@ -88,26 +66,33 @@ class CocoInstanceDataset(CocoDataset):
         self.min_annotation_side = min_annotation_side
         self.require_masks = require_masks
         self.skipped: dict[str, list[int]] = defaultdict(list)
+        self.mended: dict[str, list[int]] = defaultdict(list)
         super().__init__(*args, **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """Parse the annotation file; see the class for what is checked on the way."""
         self.skipped.clear()
+        self.mended.clear()
         try:
             data_list = super().load_data_list()
         except KeyError as error:
             raise ValueError(f'{self.ann_file}: an entry lacks the key {error}') from error
         except (AssertionError, ValueError) as error:
             raise ValueError(f'{self.ann_file}: {error}') from error
-        for reason, ids in self.skipped.items():
+        self._report('skipped', self.skipped)
+        self._report('mended', self.mended)
+        self._report_strays({info['img_id'] for info in data_list})
+        return data_list
+
+    def _report(self, what: str, ids_by_reason: dict[str, list[int]]) -> None:
+        """One line for each reason, with the number of annotations and their first ids."""
+        for reason, ids in ids_by_reason.items():
             shown = ', '.join(map(str, ids[:5])) + (', ...' if len(ids) > 5 else '')
             print_log(
-                f'{self.ann_file}: skipped {len(ids)} annotation(s): {reason} (ids {shown})',
+                f'{self.ann_file}: {what} {len(ids)} annotation(s): {reason} (ids {shown})',
                 logger='current',
                 level=logging.WARNING,
             )
-        self._report_strays({info['img_id'] for info in data_list})
-        return data_list
 
     def _report_strays(self, known: set[int]) -> None:
         """Say how many pictures have annotations but no entry of their own."""
@@ -175,11 +160,17 @@ class CocoInstanceDataset(CocoDataset):
             raise ValueError(f'picture {image["img_id"]} lacks {missing}')
         usable = []
         for annotation in raw_data_info['raw_ann_info']:
+            number = annotation.get('id', -1)
+            if annotation.get('area') is None and is_box(annotation.get('bbox')):
+                annotation = dict(annotation, area=annotation['bbox'][2] * annotation['bbox'][3])
+                self.mended["no area, the box's is taken"].append(number)
             reason = self._why_unusable(annotation, image)
-            if reason is None:
-                usable.append(annotation)
-            else:
-                self.skipped[reason].append(annotation.get('id', -1))
+            if reason is not None:
+                self.skipped[reason].append(number)
+                continue
+            usable.append(annotation)
+            if count_bad_parts(annotation.get('segmentation')):
+                self.mended['a part with fewer than 3 points is left out'].append(number)
         info = super().parse_data_info({'raw_img_info': image, 'raw_ann_info': usable})
         assert len(info['instances']) == len(usable), 'a check of _why_unusable is missing'
         if self.inclusive_boxes:
@@ -193,7 +184,7 @@ class CocoInstanceDataset(CocoDataset):
         if not is_box(annotation.get('bbox')):
             return 'no box of four finite numbers'
         x, y, width, height = annotation['bbox']
-        area = annotation.get('area') or 0
+        area = annotation['area']
         inside_width = min(x + width, image['width']) - max(x, 0)
         inside_height = min(y + height, image['height']) - max(y, 0)
         side = self.min_annotation_side
@@ -202,7 +193,7 @@ class CocoInstanceDataset(CocoDataset):
             'category not in the classes': annotation.get('category_id') not in self.cat2label,
             'box without area (a side below one pixel)': width < 1 or height < 1,
             'box outside the picture': inside_width <= 0 or inside_height <= 0,
-            'area is zero, negative or missing': area <= 0,
+            'area is zero or negative': area <= 0,
             f'area of at most {self.min_annotation_area}': area <= self.min_annotation_area,
             f'both sides below {side} pixels': width < side and height < side,
         }

@@ -10,13 +10,14 @@ from mmdet.evaluation.metrics import CocoMetric
 from mmengine.fileio import load
 from mmengine.logging import MMLogger
 
-from polarseg.datasets.coco_instances import ordered_category_ids
 from polarseg.registry import METRICS
 from polarseg.structures import masks_to_rle
+from polarseg.structures.coco_format import ordered_category_ids
 
 __all__ = ['CocoInstanceMetric']
 
 COCO_MAX_DETS = 100
+NO_DETECTION_ITEMS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
 
 
 @METRICS.register_module()
@@ -65,6 +66,9 @@ class CocoInstanceMetric(CocoMetric):
         if self._coco_api is not None:
             self.cat_ids = ordered_category_ids(self._coco_api, self.dataset_meta['classes'])
         scores = super().compute_metrics(results)
+        if not scores and not self.format_only:
+            # mmdet gives nothing where there is no detection at all
+            return {f'{kind}_{item}': 0.0 for kind in self.metrics for item in NO_DETECTION_ITEMS}
         if self.max_dets != COCO_MAX_DETS:
             for kind in set(self.metrics) & {'bbox', 'segm'}:
                 if f'{kind}_mAP' in scores:

@@ -1,12 +1,13 @@
-"""Whether a COCO annotation can be used: checks that pycocotools does not make."""
+"""COCO files: checks of annotations that pycocotools does not make, and the order of classes."""
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 from polarseg.structures.rle import rle_counts
 
-__all__ = ['is_box', 'why_no_mask']
+__all__ = ['count_bad_parts', 'is_box', 'ordered_category_ids', 'why_no_mask']
 
 MAX_COORDINATE = 1_000_000
 """Pixels; pycocotools breaks the process on polygons far beyond."""
@@ -58,3 +59,38 @@ def _why_no_rle(rle: dict, size: list[int]) -> str | None:
     except ValueError:
         return 'malformed RLE'
     return None if pixels == size[0] * size[1] else 'RLE that does not cover its picture'
+
+
+def count_bad_parts(segmentation: Any) -> int:
+    """Polygons of a usable segmentation that are none: fewer than 3 points, or half a point."""
+    if not isinstance(segmentation, list):
+        return 0
+    return sum(len(polygon) < 6 or len(polygon) % 2 == 1 for polygon in segmentation)
+
+
+def ordered_category_ids(coco: Any, classes: tuple[str, ...]) -> list[int]:
+    """Category ids in the order of the class names.
+
+    mmdet lists them in the order of the file, so that a class list in another order, or with a
+    name that the file lacks, would shift the labels without a word.
+
+    Args:
+        coco: a pycocotools-like object with ``dataset['categories']``.
+        classes: the class names; label i is ``classes[i]``.
+
+    Raises:
+        ValueError: if a class is not in the file, or stands there twice.
+    """
+    ids: dict[str, list[int]] = defaultdict(list)
+    for category in coco.dataset.get('categories', []):
+        ids[category['name']].append(category['id'])
+    missing = [name for name in classes if name not in ids]
+    if missing:
+        raise ValueError(
+            f'no category is named {missing}; the file has {sorted(ids)}. '
+            "Set metainfo=dict(classes=(...)) of the data set to names of the file's categories."
+        )
+    repeated = [name for name in classes if len(ids[name]) > 1]
+    if repeated:
+        raise ValueError(f'more than one category is named {repeated}')
+    return [ids[name][0] for name in classes]

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 from mmengine.structures import InstanceData
+from pycocotools import mask as coco_mask
+
+from polarseg.structures import masks_to_rle
 
 __all__ = ['draw_instances', 'instance_color']
 
@@ -60,8 +63,7 @@ def draw_instances(
             x1, y1, x2, y2 = (int(value * enlarge) for value in instances.bboxes[index].tolist())
             cv2.rectangle(canvas, (x1, y1), (x2, y2), color, 1)
     if labels:
-        for index in reversed(range(len(instances))):
-            _write_label(canvas, instances, index, classes, enlarge)
+        _write_labels(canvas, instances, classes, enlarge)
     return canvas
 
 
@@ -73,30 +75,64 @@ def _outlines(instances: InstanceData, enlarge: int) -> list[list[np.ndarray]] |
     if hasattr(masks, 'vertices'):
         scaled = (masks.vertices.float().cpu().numpy() + 0.5) * enlarge
         return [[polygon.astype(np.int32)[:, None]] for polygon in scaled]
-    pixels = masks.to_ndarray() if hasattr(masks, 'to_ndarray') else np.asarray(masks)
     found = []
-    for mask in pixels.astype(np.uint8):
+    for mask in map(coco_mask.decode, masks_to_rle(masks)):
         large = cv2.resize(mask, None, fx=enlarge, fy=enlarge, interpolation=cv2.INTER_NEAREST)
         found.append(cv2.findContours(large, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)[0])
     return found
 
 
-def _write_label(
-    canvas: np.ndarray,
-    instances: InstanceData,
-    index: int,
-    classes: Sequence[str] | None,
-    enlarge: int,
+def _write_labels(
+    canvas: np.ndarray, instances: InstanceData, classes: Sequence[str] | None, enlarge: int
 ) -> None:
-    """Class and score on a dark plate at the top left corner of the box, inside the picture."""
-    label = int(instances.labels[index])
-    text = classes[label] if classes else str(label)
-    if 'scores' in instances:
-        text += f' {float(instances.scores[index]):.2f}'
+    """Class and score on a dark plate at a corner of each box, the best on top, in place."""
     font, size = cv2.FONT_HERSHEY_SIMPLEX, 0.4
-    (width, height), base = cv2.getTextSize(text, font, size, 1)
-    x1, y1 = (int(value * enlarge) for value in instances.bboxes[index, :2].tolist())
-    x = min(max(x1, 0), max(canvas.shape[1] - width, 0))
-    y = max(y1, height + base)
-    cv2.rectangle(canvas, (x, y - height - base), (x + width, y), (32, 32, 32), cv2.FILLED)
-    cv2.putText(canvas, text, (x, y - base // 2), font, size, (255, 255, 255), 1, cv2.LINE_AA)
+    boxes = (instances.bboxes.detach().float().cpu().numpy() * enlarge).astype(int)
+    texts = [_label(instances, index, classes) for index in range(len(instances))]
+    plates = np.zeros((len(texts), 4), int)
+    for index, text in enumerate(texts):
+        (width, height), base = cv2.getTextSize(text, font, size, 1)
+        plates[index] = _free_plate(boxes[index], (width, height + base), canvas, plates[:index])
+    for text, plate in zip(reversed(texts), reversed(plates.tolist())):
+        x1, y1, x2, y2 = plate
+        base = cv2.getTextSize(text, font, size, 1)[1]
+        cv2.rectangle(canvas, (x1, y1), (x2, y2), (32, 32, 32), cv2.FILLED)
+        cv2.putText(canvas, text, (x1, y2 - base // 2), font, size, (255, 255, 255), 1, cv2.LINE_AA)
+
+
+def _label(instances: InstanceData, index: int, classes: Sequence[str] | None) -> str:
+    """Class and score; of a single class the score alone says as much."""
+    label = int(instances.labels[index])
+    words = [classes[label] if classes and label < len(classes) else str(label)]
+    if 'scores' in instances:
+        words = words if classes is None or len(classes) > 1 else []
+        words.append(f'{float(instances.scores[index]):.2f}')
+    return ' '.join(words)
+
+
+def _free_plate(
+    box: np.ndarray, size: tuple[int, int], canvas: np.ndarray, taken: np.ndarray
+) -> tuple[int, int, int, int]:
+    """A place for a label at ``box``, inside the picture, that covers none of those ``taken``.
+
+    Above the box by choice, then below and inside it; above it where all are taken.
+    """
+    width, height = size
+    x1, y1, x2, y2 = box.tolist()
+    plates = []
+    for x, y in (
+        (x1, y1 - height),
+        (x1, y2 + 1),
+        (x2 - width, y1 - height),
+        (x2 - width, y2 + 1),
+        (x1, y1),
+        (x1, y2 - height),
+    ):
+        x = min(max(x, 0), max(canvas.shape[1] - width - 1, 0))
+        y = min(max(y, 0), max(canvas.shape[0] - height - 1, 0))
+        plate = (x, y, x + width, y + height)
+        covered = (taken[:, :2] < plate[2:]) & (taken[:, 2:] > plate[:2])
+        if not covered.all(axis=1).any():
+            return plate
+        plates.append(plate)
+    return plates[0]

@@ -154,8 +154,8 @@ UNUSABLE = {
     'right of the picture': (dict(bbox=[WIDTH, 8, 20, 12]), 'box outside the picture'),
     'above the picture': (dict(bbox=[8, -30, 20, 12]), 'box outside the picture'),
     'ignore': (dict(ignore=1), 'flagged ignore'),
-    'no area': (dict(area=None), 'area is zero, negative or missing'),
-    'area of zero': (dict(area=0), 'area is zero, negative or missing'),
+    'area of zero': (dict(area=0), 'area is zero or negative'),
+    'negative area': (dict(area=-4), 'area is zero or negative'),
 }
 
 
@@ -423,3 +423,13 @@ def test_a_coordinate_far_out_is_left_out(build, log):
     dataset = build([far, annotation(2)])
     assert list(dataset.skipped.values()) == [[1]]
     assert '1000000' in next(iter(dataset.skipped))
+
+
+def test_what_is_mended_is_used_and_named(build, log):
+    sound, sliver = box_polygon(8, 8, 20, 12)[0], [1, 1, 5, 5]
+    entries = [annotation(1, area=None), annotation(2, segmentation=[sliver, sound])]
+    dataset = build(entries)
+    assert not dataset.skipped
+    assert sorted(dataset.mended.values()) == [[1], [2]]
+    assert len(dataset.get_data_info(0)['instances']) == 2
+    assert sum('mended 1 annotation' in record.getMessage() for record in log) == 2

@@ -118,7 +118,9 @@ def test_options_of_the_center_and_the_masks():
 
 def test_an_instance_that_vanishes_on_a_resize_is_dropped_logged_and_counted(monkeypatch):
     lines = []
-    monkeypatch.setattr('polarseg.utils.skip_log.print_log', lambda text, **_: lines.append(text))
+    monkeypatch.setattr(
+        'polarseg.datasets.skip_log.print_log', lambda text, **_: lines.append(text)
+    )
     # columns 1 to 3 and 5 to 7 are not sampled at a tenth of the size
     masks = [rectangle(10, 10, 40, 30), rectangle(11, 5, 1, 30), rectangle(0, 0, 30, 30)]
     trace = TracePolarContours()

@@ -24,12 +24,10 @@ def annotations_of(entry, entries):
     """An entry's own, or those of the entry of the same picture at its own size."""
     if isinstance(entry['annotations'], list):
         return entry['annotations']
-    (source,) = (
-        other
-        for other in entries
-        if other['image_id'] == entry['image_id'] and other['resize'] is None
+    same_picture = (other for other in entries if other['image_id'] == entry['image_id'])
+    return next(
+        other['annotations'] for other in same_picture if isinstance(other['annotations'], list)
     )
-    return source['annotations']
 
 
 def write_coco(entry, folder):
@@ -42,13 +40,9 @@ def write_coco(entry, folder):
         images=[dict(id=1, file_name='picture.png', height=entry['height'], width=entry['width'])],
         categories=[dict(id=label + 1, name=name) for label, name in enumerate(classes)],
         annotations=[
-            dict(
-                id=index + 1,
-                image_id=1,
-                category_id=annotation['label'],
-                iscrowd=0,
-                **{key: annotation[key] for key in ('bbox', 'area', 'segmentation')},
-            )
+            dict(iscrowd=0)
+            | annotation
+            | dict(id=index + 1, image_id=1, category_id=annotation['label'])
             for index, annotation in enumerate(entry['annotations'])
         ],
     )
@@ -69,6 +63,9 @@ def load_entry(entry, config, folder):
             step['keep_ratio'] = resize.get('keep_ratio', False)
         if step['type'] == 'RandomFlip':
             step['prob'] = 1.0 if resize['flip'] else 0.0
+        if step['type'] == 'DropTinyMasks':
+            # an entry of which nothing is left is compared too
+            step['keep_empty'] = True
         if step['type'] == 'TracePolarContours':
             step['keep_masks'] = True
         steps.append(step)
@@ -76,6 +73,7 @@ def load_entry(entry, config, folder):
         data_root=str(folder),
         ann_file='annotations.json',
         data_prefix=dict(img=''),
+        filter_cfg=None,
         metainfo=dict(classes=tuple(classes)),
         pipeline=[],
     )
@@ -96,19 +94,29 @@ def test_targets(case, config, tmp_path):
         folder.mkdir()
         instances = load_entry(entry, config, folder)
         own = arrays['gt_image'] == number
+        assert len(instances) == len(entry['kept']) == own.sum()
         np.testing.assert_array_equal(instances.centers.numpy(), arrays['gt_center'][own])
         lengths = instances.contours.offsets.diff().numpy()
         np.testing.assert_array_equal(lengths, arrays['gt_n_points'][own])
+        contours = [
+            cv2.findContours(mask, cv2.RETR_TREE, cv2.CHAIN_APPROX_NONE)[0]
+            for mask in instances.masks.to_ndarray()
+        ]
+        np.testing.assert_array_equal([*map(len, contours)], arrays['gt_n_contours'][own])
         areas = [cv2.contourArea(contour) for contour in instances.contours.numpy()]
         np.testing.assert_allclose(areas, arrays['gt_contour_area'][own])
 
         instances.bboxes = instances.bboxes.tensor
         sizes = [tuple(size) for size in entry['feature_sizes']]
         targets = head.get_targets(sizes, [instances])
+        points = head.point_generator.grid_priors(sizes, device='cpu')
+        assigned = head.assigner(points, head.strides, instances.bboxes, instances.centers)
         own = arrays['pos_image'] == number
         np.testing.assert_array_equal(targets.positive.numpy(), arrays['pos_index'][own])
         labels = targets.labels[targets.positive] + 1
         np.testing.assert_array_equal(labels.numpy(), arrays['pos_label'][own])
+        matched = assigned.gt_index[assigned.positive].numpy()
+        np.testing.assert_array_equal(matched, arrays['pos_gt'][own])
         np.testing.assert_array_equal(targets.distances.numpy(), arrays['pos_bbox_target'][own])
         np.testing.assert_array_equal(targets.rays.numpy(), arrays['pos_dist'][own])
         background = torch.ones(len(targets.labels), dtype=torch.bool)

@@ -67,8 +67,8 @@ def test_box_loss(arrays):
     pred = arrays['box_pred'].clone().requires_grad_()
     points, weight = arrays['box_points'], arrays['box_weight']
     loss = head.loss_bbox(
-        head._areal_boxes(points, pred),
-        head._areal_boxes(points, arrays['box_target']),
+        head.areal_boxes(points, pred),
+        head.areal_boxes(points, arrays['box_target']),
         weight=weight,
         avg_factor=weight.sum(),
     )

@@ -13,7 +13,13 @@ polar_dcn = dict(
 )
 
 # The published optimiser told norm layers by their names, so the GN biases of these towers (and
-# only these) counted as plain biases.
+# only these) counted as plain biases. So did the biases of offset convolutions, which mmengine
+# treats apart.
 polar_dcn_optim_wrapper = dict(
-    paramwise_cfg=dict(custom_keys={'gn.bias': dict(lr_mult=2.0, decay_mult=0.0)})
+    paramwise_cfg=dict(
+        custom_keys={
+            'gn.bias': dict(lr_mult=2.0, decay_mult=0.0),
+            'conv_offset.bias': dict(lr_mult=2.0, decay_mult=0.0),
+        }
+    )
 )

@@ -2,7 +2,8 @@
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=0.0001),
-    paramwise_cfg=dict(bias_lr_mult=2.0, bias_decay_mult=0.0),
+    # norm layers keep the base rate and decay, biases included, as published
+    paramwise_cfg=dict(bias_lr_mult=2.0, bias_decay_mult=0.0, norm_decay_mult=1.0),
     clip_grad=dict(max_norm=35, norm_type=2),
 )
 param_scheduler = [

@@ -11,9 +11,9 @@ from mmcv.transforms import BaseTransform, to_tensor
 from mmdet.datasets.transforms import PackDetInputs
 from mmdet.structures.mask import BitmapMasks, PolygonMasks
 
+from polarseg.datasets.skip_log import SkipLog
 from polarseg.registry import TRANSFORMS
 from polarseg.structures.contours import PackedContours, largest_contour, mass_center, thin_contour
-from polarseg.utils.skip_log import SkipLog
 
 __all__ = ['DropTinyMasks', 'PackPolarInputs', 'TracePolarContours']
 

@@ -225,7 +225,7 @@ class PolarMaskHead(BaseDenseHead):
         Returns:
             ``loss_cls``, ``loss_mask``, ``loss_centerness`` and, with a box branch, ``loss_bbox``.
         """
-        outputs = self._flatten(cls_scores, bbox_preds, centernesses, ray_preds)
+        outputs = self.flatten_outputs(cls_scores, bbox_preds, centernesses, ray_preds)
         sizes = [score.shape[-2:] for score in cls_scores]
         targets = self.get_targets(sizes, batch_gt_instances, outputs.cls_scores.device)
         centerness = self._centerness_targets(targets)
@@ -246,8 +246,8 @@ class PolarMaskHead(BaseDenseHead):
         )
         if self.with_bbox:
             losses['loss_bbox'] = self.loss_bbox(
-                self._areal_boxes(targets.points, outputs.bbox_preds[positive]),
-                self._areal_boxes(targets.points, targets.distances),
+                self.areal_boxes(targets.points, outputs.bbox_preds[positive]),
+                self.areal_boxes(targets.points, targets.distances),
                 weight=centerness,
                 avg_factor=weight,
             )
@@ -302,7 +302,7 @@ class PolarMaskHead(BaseDenseHead):
         sides = targets.distances.reshape(-1, 2, 2)  # [K, (left top, right bottom), (x, y)]
         return (sides.amin(dim=1) / sides.amax(dim=1)).prod(dim=1).sqrt()
 
-    def _areal_boxes(self, points: Tensor, distances: Tensor) -> Tensor:
+    def areal_boxes(self, points: Tensor, distances: Tensor) -> Tensor:
         """Boxes whose continuous IoU is the IoU of the box convention in force."""
         boxes = distance2bbox(points, distances)
         return boxes + boxes.new_tensor([0, 0, 1, 1]) if self.inclusive_boxes else boxes
@@ -311,13 +311,15 @@ class PolarMaskHead(BaseDenseHead):
         value = torch.as_tensor(value, dtype=torch.float32, device=like.device)
         return reduce_mean(value) if self.sync_avg_factor else value
 
-    def _flatten(
+    def flatten_outputs(
         self,
         cls_scores: list[Tensor],
         bbox_preds: list[Tensor | None],
         centernesses: list[Tensor],
         ray_preds: list[Tensor],
     ) -> HeadOutputs:
+        """The maps of some levels as rows: pictures in order, in each its levels, row-major."""
+
         def rows(levels: list[Tensor]) -> Tensor:
             flat = [level.flatten(2).transpose(1, 2) for level in levels]
             return torch.cat(flat, dim=1).flatten(0, 1).float()
@@ -368,7 +370,9 @@ class PolarMaskHead(BaseDenseHead):
         results = []
         for picture, meta in enumerate(batch_img_metas):
             outputs = [
-                self._flatten(*([None if maps is None else maps[picture, None]] for maps in level))
+                self.flatten_outputs(
+                    *([None if maps is None else maps[picture, None]] for maps in level)
+                )
                 for level in levels
             ]
             candidates = select_candidates(outputs, points, postprocess)

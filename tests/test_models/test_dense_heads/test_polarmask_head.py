@@ -218,7 +218,7 @@ def test_losses_by_the_formulas(build_head, feats, ground_truth, inclusive):
     outputs = head(feats)
     losses = head.loss_by_feat(*outputs, ground_truth, [{}] * 2)
     targets = head.get_targets(LEVELS, ground_truth)
-    flat = head._flatten(*outputs)
+    flat = head.flatten_outputs(*outputs)
     centerness = head._centerness_targets(targets)
     count = len(targets.positive)
 

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from polarseg.utils.skip_log import SkipLog
+from polarseg.datasets.skip_log import SkipLog
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def lines(monkeypatch):
         assert logger == 'current'
         collected.append((level, text))
 
-    monkeypatch.setattr('polarseg.utils.skip_log.print_log', keep)
+    monkeypatch.setattr('polarseg.datasets.skip_log.print_log', keep)
     return collected
 
 

@@ -1,1 +1,0 @@
-"""Small helpers without a better room."""

@@ -1,0 +1,225 @@
+"""tools/model_converters/from_published.py as a user calls it."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from tiny_detector import ROOT, environment
+
+from polarseg.apis import InstanceInferencer, prepare_config
+from polarseg.registry import MODELS
+
+CONFIG = ROOT / 'configs/shapes/polarmask_r18_shapes.py'
+TOOL = ROOT / 'tools/model_converters/from_published.py'
+
+
+def published_checkpoint(seed=0):
+    """A file of the legacy layout for CONFIG: fcos_* names, ray 0 to the left."""
+    cfg = Config.fromfile(CONFIG)
+    torch.manual_seed(seed)
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    state_dict = {}
+    for name, tensor in model.state_dict().items():
+        published = name.replace('bbox_head.polar_', 'bbox_head.fcos_')
+        if 'fcos_mask' in published:
+            tensor = tensor[[(k - 9) % 36 for k in range(36)]]
+        state_dict[published] = tensor
+    meta = dict(epoch=12, iter=87960, CLASSES=('traffic_light', 'hot_dog', 'star'))
+    optimizer = dict(state={}, param_groups=[dict(lr=0.01, params=[0, 1])])
+    return dict(meta=meta, state_dict=state_dict, optimizer=optimizer), model
+
+
+@pytest.fixture(scope='module')
+def published(tmp_path_factory):
+    """(file, the model with our names)."""
+    checkpoint, model = published_checkpoint()
+    file = tmp_path_factory.mktemp('published') / 'published.pth'
+    torch.save(checkpoint, file)
+    return file, model
+
+
+def command(*arguments):
+    done = subprocess.run(
+        [sys.executable, str(TOOL), *map(str, arguments)],
+        env=environment(OMP_NUM_THREADS='1'),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture
+def tool(monkeypatch, capsys):
+    """The command in this process: (exit code, standard output, standard error)."""
+    spec = importlib.util.spec_from_file_location('from_published', TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, arguments)])
+        try:
+            module.main()
+        except SystemExit as end:
+            return end.code, *capsys.readouterr()
+        return 0, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture(scope='module')
+def converted(published, tmp_path_factory):
+    """(file, exit code, standard output) of the command for the published file."""
+    target = tmp_path_factory.mktemp('converted') / 'new/ours.pth'
+    code, out, err = command(published[0], target, '--config', CONFIG)
+    assert code == 0, err
+    return target, out
+
+
+def test_success_is_printed(published, converted):
+    target, out = converted
+    count = len(published[1].state_dict())
+    assert f'{published[0]} (polarmask-legacy, {count} tensors) -> {target}' in out
+
+
+def test_file_holds_the_tensors_and_where_they_are_from(published, converted):
+    content = torch.load(converted[0], weights_only=True)
+    assert content.keys() == {'meta', 'state_dict'}
+    own = published[1].state_dict()
+    assert content['state_dict'].keys() == own.keys()
+    assert all(torch.equal(content['state_dict'][name], own[name]) for name in own)
+    meta = content['meta']
+    assert meta['layout'] == 'polarmask-legacy'
+    assert 'non-commercial' in meta['licence']
+    assert meta['dataset_meta'] == dict(classes=('traffic light', 'hot dog', 'star'))
+    assert meta['converted_from'] == 'published.pth'
+    assert meta['config'] == CONFIG.name
+    assert meta['source_epoch'] == 12
+
+
+def test_converted_file_predicts_as_the_model_it_came_from(published, converted, tmp_path):
+    options = {'model.test_cfg.score_thr': 0.0, 'model.test_cfg.max_per_img': 5}
+    cfg = prepare_config(CONFIG, cfg_options=options)
+    inferencer = InstanceInferencer(cfg, converted[0], device='cpu')
+    assert inferencer.classes == ('traffic light', 'hot dog', 'star')
+    picture = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
+    (found,) = inferencer([picture])
+    inferencer.model.load_state_dict(published[1].state_dict())
+    (expected,) = inferencer([picture])
+    assert len(found.instances) == 5
+    assert torch.equal(found.instances.bboxes, expected.instances.bboxes)
+    assert torch.equal(found.instances.masks.vertices, expected.instances.masks.vertices)
+
+
+def test_wrong_config_names_every_tensor(published, tmp_path):
+    target = tmp_path / 'ours.pth'
+    other = '--cfg-options', 'model.bbox_head.num_classes=4', 'model.bbox_head.stacked_convs=1'
+    code, out, err = command(published[0], target, '--config', CONFIG, *other)
+    assert code == 2
+    assert '->' not in out
+    assert 'Traceback' not in err
+    lines = {line.strip() for line in err.splitlines()}
+    assert 'shape of bbox_head.polar_cls.bias: [3] in the file, [4] in the model' in lines
+    unexpected = {line for line in lines if line.startswith('unexpected: ')}
+    assert unexpected == {
+        f'unexpected: bbox_head.{tower}_convs.1.{part}'
+        for tower in ('cls', 'reg', 'mask')
+        for part in ('conv.weight', 'gn.weight', 'gn.bias')
+    }
+    assert not target.exists()
+
+
+class Malicious:
+    """A pickle of this makes a folder when it is un-pickled."""
+
+    def __init__(self, folder):
+        self.folder = str(folder)
+
+    def __reduce__(self):
+        return os.mkdir, (self.folder,)
+
+
+@pytest.mark.parametrize('as_zip', [True, False], ids=['zip', 'legacy'])
+def test_code_in_a_file_is_not_run(tool, tmp_path, as_zip):
+    source, trace = tmp_path / 'bad.pth', tmp_path / 'was_run'
+    content = dict(state_dict={'a': torch.ones(1)}, meta=Malicious(trace))
+    torch.save(content, source, _use_new_zipfile_serialization=as_zip)
+    code, out, err = tool(source, tmp_path / 'ours.pth', '--config', CONFIG)
+    assert code == 2
+    assert out == ''
+    assert str(source) in err
+    assert 'mkdir' in err
+    assert not trace.exists()
+    assert not (tmp_path / 'ours.pth').exists()
+    # a loader that un-pickles would have run it
+    torch.load(source, weights_only=False)
+    assert trace.is_dir()
+
+
+@pytest.mark.parametrize('content', [None, b'just text\n', b''], ids=['missing', 'text', 'empty'])
+def test_no_checkpoint(tool, tmp_path, content):
+    source = tmp_path / 'source.pth'
+    if content is not None:
+        source.write_bytes(content)
+    code, out, err = tool(source, tmp_path / 'ours.pth', '--config', CONFIG)
+    assert (code, out) == (2, '')
+    assert err.startswith('error: ')
+    assert str(source) in err
+    assert ('does not exist' in err) == (content is None)
+    assert not (tmp_path / 'ours.pth').exists()
+
+
+def test_missing_config(tool, published, tmp_path):
+    code, _, err = tool(published[0], tmp_path / 'ours.pth', '--config', tmp_path / 'none.py')
+    assert code == 2
+    assert str(tmp_path / 'none.py') in err
+
+
+def test_no_layout_fits(tool, tmp_path):
+    torch.save(dict(state_dict={'some.weight': torch.ones(1)}), tmp_path / 'other.pth')
+    code, _, err = tool(tmp_path / 'other.pth', tmp_path / 'ours.pth', '--config', CONFIG)
+    assert code == 2
+    assert 'no known layout fits' in err
+    assert 'some.weight' in err
+
+
+def test_layout_by_hand_keeps_the_order_of_rays(tool, published, tmp_path):
+    target = tmp_path / 'ours.pth'
+    options = '--config', CONFIG, '--layout', 'polarmask-legacy-names'
+    code, out, err = tool(published[0], target, *options)
+    assert code == 0, err
+    assert 'polarmask-legacy-names' in out
+    bias = torch.load(published[0], weights_only=True)['state_dict']['bbox_head.fcos_mask.weight']
+    content = torch.load(target, weights_only=True)
+    assert torch.equal(content['state_dict']['bbox_head.polar_mask.weight'], bias)
+    code, _, err = tool(published[0], target, '--config', CONFIG, '--layout', 'nonsense')
+    assert code == 2
+    assert 'polarmask-legacy-names' in err
+
+
+def test_the_source_and_folders_are_not_written_to(tool, published, tmp_path):
+    before = published[0].read_bytes()
+    code, _, err = tool(published[0], published[0], '--config', CONFIG)
+    assert code == 2
+    assert 'is the source' in err
+    assert published[0].read_bytes() == before
+    code, _, err = tool(published[0], tmp_path, '--config', CONFIG)
+    assert code == 2
+    assert f'{tmp_path} is a folder' in err
+
+
+def test_without_class_names_the_config_gives_them(tool, published, tmp_path):
+    content = torch.load(published[0], weights_only=True)
+    torch.save(content['state_dict'], tmp_path / 'bare.pth')
+    code, _, err = tool(tmp_path / 'bare.pth', tmp_path / 'ours.pth', '--config', CONFIG)
+    assert code == 0, err
+    assert 'dataset_meta' not in torch.load(tmp_path / 'ours.pth', weights_only=True)['meta']
+    inferencer = InstanceInferencer(CONFIG, tmp_path / 'ours.pth', device='cpu')
+    assert inferencer.classes == ('ellipse', 'polygon', 'star')
