@@ -228,4 +228,6 @@ def distributed(cfg: Config) -> Iterator[None]:
     yield
     # Not in a `finally`: after a failure of one process the others would wait here.
     if created:
+        # Leave together: the first process keeps the store that the others still talk to.
+        dist.barrier()
         dist.destroy_process_group()

@@ -31,6 +31,14 @@ def test_links_and_named_files_exist(repo_root):
     assert not missing
 
 
+def test_no_placeholder_is_left(repo_root):
+    for page in pages(repo_root):
+        left = re.findall(
+            r'^\W*[A-Z]+_[A-Z_]+\W*$|TODO|FIXME', page.read_text(), flags=re.MULTILINE
+        )
+        assert not left, page
+
+
 @pytest.fixture
 def own_data(tmp_path):
     """The data that the README's example config names."""

@@ -187,7 +187,7 @@ def test_unsafe_checkpoint_stops_the_command(train, tmp_path):
             return open, (str(marker), 'w')
 
     torch.save({'state_dict': {}, 'meta': Payload()}, tmp_path / 'bad.pth')
-    with pytest.raises(RuntimeError, match=r'bad\.pth: refused to load'):
+    with pytest.raises(SystemExit, match=r'bad\.pth: refused to load'):
         train('--resume', 'bad.pth')
     assert not marker.exists()
 
