@@ -8,6 +8,7 @@ from mmengine.config import DictAction
 
 from polarseg.apis import (
     draw_predictions,
+    leave_at_once,
     named_errors,
     prepare_config,
     run_test,
@@ -66,11 +67,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def main() -> None:
-    """Prepare the config as the options say, and test."""
+def main() -> argparse.Namespace:
+    """Prepare the config as the options say, and test; returns the options."""
     args = parse_args()
     with named_errors():
         test(args)
+    return args
 
 
 def test(args: argparse.Namespace) -> None:
@@ -81,5 +83,5 @@ def test(args: argparse.Namespace) -> None:
     run_test(cfg, args.checkpoint, args.out)
 
 
-if __name__ == '__main__':
-    main()
+if __name__ == '__main__' and main().launcher != 'none':
+    leave_at_once()

@@ -9,6 +9,7 @@ from mmengine.config import DictAction
 from polarseg.apis import (
     enable_amp,
     enable_lr_scaling,
+    leave_at_once,
     named_errors,
     prepare_config,
     run_training,
@@ -83,11 +84,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def main() -> None:
-    """Prepare the config as the options say, and train."""
+def main() -> argparse.Namespace:
+    """Prepare the config as the options say, and train; returns the options."""
     args = parse_args()
     with named_errors():
         train(args)
+    return args
 
 
 def train(args: argparse.Namespace) -> None:
@@ -102,5 +104,5 @@ def train(args: argparse.Namespace) -> None:
     run_training(cfg)
 
 
-if __name__ == '__main__':
-    main()
+if __name__ == '__main__' and main().launcher != 'none':
+    leave_at_once()

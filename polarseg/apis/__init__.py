@@ -9,7 +9,7 @@ from polarseg.apis.checkpoint import (
     load_checkpoint_file,
     resolve_checkpoint,
 )
-from polarseg.apis.cli import named_errors
+from polarseg.apis.cli import leave_at_once, named_errors
 from polarseg.apis.config import (
     apply_inclusive_boxes,
     draw_predictions,
@@ -62,6 +62,7 @@ __all__ = [
     'enable_lr_scaling',
     'find_newest_checkpoint',
     'find_pictures',
+    'leave_at_once',
     'load_checkpoint_file',
     'load_exactly',
     'named_errors',

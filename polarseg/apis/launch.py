@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.dist import barrier as mmengine_barrier
 from mmengine.model import MMDistributedDataParallel
 from torch import distributed as dist
 from torch import nn
@@ -229,5 +230,5 @@ def distributed(cfg: Config) -> Iterator[None]:
     # Not in a `finally`: after a failure of one process the others would wait here.
     if created:
         # Leave together: the first process keeps the store that the others still talk to.
-        dist.barrier()
+        mmengine_barrier()
         dist.destroy_process_group()
