@@ -20,7 +20,14 @@ import torch
 from matplotlib.figure import Figure
 from pycocotools.coco import COCO
 
-from polarseg.apis import InstanceInferencer, find_pictures, prepare_config, run_test, run_training
+from polarseg.apis import (
+    InstanceInferencer,
+    find_pictures,
+    prepare_config,
+    resolve_checkpoint,
+    run_test,
+    run_training,
+)
 from polarseg.datasets.shapes import PROFILES, write_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -89,14 +96,6 @@ def relative(path: Path) -> str:
         return str(path.relative_to(ROOT))
     except ValueError:
         return str(path)
-
-
-def average_precision(metrics: dict[str, float], kind: str) -> float:
-    """AP of 'segm' or 'bbox'.
-
-    It is 0 where a model has found nothing at all, for which mmdet's metric gives no figures.
-    """
-    return metrics[f'coco/{kind}_mAP'] if metrics else 0.0
 
 
 def draw_comparison(
@@ -203,13 +202,13 @@ def main() -> None:
         draw_curve(scalars, work_dir / 'training_curve.png')
 
     summary = dict(
-        segm_AP=average_precision(metrics, 'segm'),
-        bbox_AP=average_precision(metrics, 'bbox'),
+        segm_AP=metrics['coco/segm_mAP'],
+        bbox_AP=metrics['coco/bbox_mAP'],
         seconds=step.seconds,
         device=str(inferencer.device),
         threads=torch.get_num_threads(),
         paths=dict(
-            checkpoint=relative(max(work_dir.glob('epoch_*.pth'), key=os.path.getmtime)),
+            checkpoint=relative(Path(resolve_checkpoint(checkpoint))),
             pictures=relative(drawn / 'val.png'),
             training_curve=relative(work_dir / 'training_curve.png'),
             data=relative(data),

@@ -4,9 +4,8 @@ import argparse
 import os
 from collections.abc import Sequence
 
-from mmengine.config import DictAction
-
 from polarseg.apis import (
+    add_run_arguments,
     draw_predictions,
     leave_at_once,
     named_errors,
@@ -22,9 +21,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('config', help='config file')
     parser.add_argument(
         'checkpoint', help='file or URL; DIR/latest.pth is the newest checkpoint of DIR'
-    )
-    parser.add_argument(
-        '--work-dir', '--work_dir', help='folder for logs and metrics [work_dirs/<config>]'
     )
     parser.add_argument('--out', metavar='FILE.pkl', help='write all predictions to this file')
     parser.add_argument(
@@ -49,19 +45,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--wait-time', '--wait_time', type=float, default=2, help='seconds per window of --show'
     )
-    options = parser.add_mutually_exclusive_group()
-    for flag, note in (('--cfg-options', ''), ('--options', 'old name of --cfg-options; ')):
-        options.add_argument(
-            flag,
-            dest='cfg_options',
-            nargs='+',
-            action=DictAction,
-            metavar='KEY=VALUE',
-            help=note + 'change values of the config, e.g. test_dataloader.batch_size=2 '
-            'or key="[a,b]"',
-        )
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
-    parser.add_argument('--local-rank', '--local_rank', type=int, default=0)
+    add_run_arguments(parser)
     args = parser.parse_args(argv)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args

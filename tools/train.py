@@ -4,9 +4,8 @@ import argparse
 import os
 from collections.abc import Sequence
 
-from mmengine.config import DictAction
-
 from polarseg.apis import (
+    add_run_arguments,
     enable_amp,
     enable_lr_scaling,
     leave_at_once,
@@ -22,9 +21,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line (``sys.argv`` by default); exits with a message on bad usage."""
     parser = argparse.ArgumentParser(description='Train a detector', allow_abbrev=False)
     parser.add_argument('config', help='config file')
-    parser.add_argument(
-        '--work-dir', '--work_dir', help='folder for logs and checkpoints [work_dirs/<config>]'
-    )
     parser.add_argument(
         '--amp', action='store_true', help='mixed precision (float16 on GPUs, bfloat16 on CPUs)'
     )
@@ -49,17 +45,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar='CHECKPOINT',
         help='old name of --resume CHECKPOINT',
     )
-    options = parser.add_mutually_exclusive_group()
-    for flag, note in (('--cfg-options', ''), ('--options', 'old name of --cfg-options; ')):
-        options.add_argument(
-            flag,
-            dest='cfg_options',
-            nargs='+',
-            action=DictAction,
-            metavar='KEY=VALUE',
-            help=note + 'change values of the config, e.g. train_dataloader.batch_size=2 '
-            'or key="[a,b]"',
-        )
     parser.add_argument('--seed', type=int, help='random seed')
     parser.add_argument('--deterministic', action='store_true', help='deterministic kernels')
     parser.add_argument(
@@ -72,8 +57,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         type=int,
         help='accepted for old command lines; more than 1 needs tools/dist_train.sh',
     )
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
-    parser.add_argument('--local-rank', '--local_rank', type=int, default=0)
+    add_run_arguments(parser)
     args = parser.parse_args(argv)
     if args.launcher == 'none' and (args.gpus or 1) > 1:
         parser.error(

@@ -9,7 +9,7 @@ from polarseg.apis.checkpoint import (
     load_checkpoint_file,
     resolve_checkpoint,
 )
-from polarseg.apis.cli import leave_at_once, named_errors
+from polarseg.apis.cli import add_run_arguments, leave_at_once, named_errors
 from polarseg.apis.config import (
     apply_inclusive_boxes,
     draw_predictions,
@@ -53,6 +53,7 @@ __all__ = [
     'MatchingWeightsHook',
     'Prediction',
     'UnsafeCheckpointError',
+    'add_run_arguments',
     'apply_inclusive_boxes',
     'build_runner',
     'convert_state_dict',

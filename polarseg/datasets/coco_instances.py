@@ -137,7 +137,8 @@ class CocoInstanceDataset(CocoDataset):
         """
         info = self.get_data_info(idx)
         try:
-            packed = super().prepare_data(idx)
+            # as mmengine's prepare_data, which would build the entry a second time
+            packed = self.pipeline(dict(info))
             _check_size(packed, info)
             return packed
         except Exception as error:

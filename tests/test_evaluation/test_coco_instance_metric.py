@@ -223,8 +223,9 @@ def test_max_dets_below_100(file, max_dets):
 @pytest.mark.parametrize('max_dets', [100, 300])
 @pytest.mark.parametrize('kind', ['polygons', 'rle', 'tensor'])
 def test_no_predictions_at_all(file, kind, max_dets):
-    samples = samples_of([], kind)
-    assert not any(evaluate(file, samples, max_dets=max_dets).values())
+    scores = evaluate(file, samples_of([], kind), max_dets=max_dets)
+    assert scores['coco/segm_mAP'] == scores['coco/bbox_mAP'] == 0.0
+    assert not any(scores.values())
 
 
 def test_one_picture_without_predictions(file):

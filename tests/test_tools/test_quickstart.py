@@ -155,13 +155,6 @@ def test_curve_with_and_without_ap(tool, tmp_path):
     assert (without != with_ap).any()
 
 
-def test_model_that_finds_nothing_has_an_ap_of_zero(tool):
-    assert tool.average_precision({}, 'segm') == 0.0
-    assert tool.average_precision({'coco/segm_mAP': 0.25, 'coco/bbox_mAP': 0.5}, 'segm') == 0.25
-    with pytest.raises(KeyError, match='coco/segm_mAP'):
-        tool.average_precision({'coco/bbox_mAP': 0.5}, 'segm')
-
-
 def test_folders_of_others_are_not_deleted(tool, monkeypatch, tmp_path):
     mine = tmp_path / 'mine'
     mine.mkdir()
