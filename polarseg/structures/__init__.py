@@ -1,6 +1,6 @@
 """Geometry that several rooms need: angles, contours, polygons, boxes."""
 
-from polarseg.structures.contours import PackedContours, largest_contour, mass_center
+from polarseg.structures.contours import PackedContours, largest_contour, mass_center, mass_centers
 from polarseg.structures.masks import masks_to_rle
 from polarseg.structures.polar import decode_rays, polar_centerness, ray_directions
 from polarseg.structures.polygons import PolygonInstances, fill_polygon
@@ -13,6 +13,7 @@ __all__ = [
     'largest_contour',
     'masks_to_rle',
     'mass_center',
+    'mass_centers',
     'polar_centerness',
     'ray_directions',
 ]

@@ -14,10 +14,12 @@ from torch import Tensor
 
 from polarseg.structures.indexing import InstanceIndex, chosen_rows
 
-__all__ = ['PackedContours', 'largest_contour', 'mass_center', 'thin_contour']
+__all__ = ['PackedContours', 'largest_contour', 'mass_center', 'mass_centers', 'thin_contour']
+
+EXTREMES = np.minimum, np.maximum
 
 
-def largest_contour(mask: np.ndarray) -> np.ndarray | None:
+def largest_contour(mask: np.ndarray, box: np.ndarray | None = None) -> np.ndarray | None:
     """The contour that stands for an instance: the one with the largest enclosed area.
 
     Every border pixel is a point. Of several components only the one that encloses most counts, and
@@ -25,16 +27,34 @@ def largest_contour(mask: np.ndarray) -> np.ndarray | None:
 
     Args:
         mask: ``[H, W]`` uint8 or bool, non-zero inside the instance.
+        box: ``[4]`` x1, y1, x2, y2 in pixels where the instance is said to be. Looking there alone
+            is quicker; if the mask has pixels elsewhere, all of it is searched.
 
     Returns:
         ``[P, 2]`` float32 x, y in pixels, or None where the mask is empty.
     """
-    contours, _ = cv2.findContours(
-        np.ascontiguousarray(mask, dtype=np.uint8), cv2.RETR_TREE, cv2.CHAIN_APPROX_NONE
-    )
+    mask = np.ascontiguousarray(mask, dtype=np.uint8)
+    x, y, window = 0, 0, mask
+    if box is not None:
+        x, y, window = _window(mask, box)
+    contours, _ = cv2.findContours(window, cv2.RETR_TREE, cv2.CHAIN_APPROX_NONE, offset=(x, y))
     if not contours:
         return None
-    return max(contours, key=cv2.contourArea).reshape(-1, 2).astype(np.float32)
+    largest = max(contours, key=cv2.contourArea) if len(contours) > 1 else contours[0]
+    return largest.reshape(-1, 2).astype(np.float32)
+
+
+def _window(mask: np.ndarray, box: np.ndarray) -> tuple[int, int, np.ndarray]:
+    """Corner x, y and pixels of the box, a pixel wider; the whole mask if that holds any more."""
+    height, width = mask.shape
+    x1, y1, x2, y2 = np.nan_to_num(box, nan=0.0, posinf=1e9, neginf=-1e9)
+    left, top = max(int(x1) - 1, 0), max(int(y1) - 1, 0)
+    right, bottom = min(int(x2) + 2, width), min(int(y2) + 2, height)
+    if left < right and top < bottom:
+        window = mask[top:bottom, left:right]
+        if cv2.countNonZero(window) == cv2.countNonZero(mask):
+            return left, top, window
+    return 0, 0, mask
 
 
 def thin_contour(contour: np.ndarray, keep: int = 360) -> np.ndarray:
@@ -52,7 +72,24 @@ def thin_contour(contour: np.ndarray, keep: int = 360) -> np.ndarray:
 
 
 def mass_center(contour: np.ndarray, truncate: bool = True) -> tuple[float, float]:
-    """Area centroid of the polygon through the contour's points.
+    """Area centroid of the polygon through the contour's points; see :func:`mass_centers`.
+
+    Args:
+        contour: ``[P, 2]`` x, y, P at least 1.
+        truncate: as for :func:`mass_centers`.
+
+    Returns:
+        x and y in pixels.
+
+    Raises:
+        ValueError: if the contour has no point.
+    """
+    x, y = mass_centers([contour], truncate)[0].tolist()
+    return x, y
+
+
+def mass_centers(contours: Sequence[np.ndarray], truncate: bool = True) -> np.ndarray:
+    """Area centroids of the polygons through the points of some contours.
 
     The sum over the vertices is sequential in float64 (``np.cumsum``), since the truncation below
     makes the last bit visible: where the true centroid of a symmetric shape is a whole number, the
@@ -60,34 +97,40 @@ def mass_center(contour: np.ndarray, truncate: bool = True) -> tuple[float, floa
     from the published centres.
 
     Args:
-        contour: ``[P, 2]`` x, y, P at least 1.
+        contours: G arrays ``[P_g, 2]`` x, y, every P_g at least 1.
         truncate: cut both coordinates to whole pixels towards zero, as the published models do.
             False keeps the sub-pixel centroid.
 
     Returns:
-        x and y in pixels. A contour without area (a line, a single pixel), or one that crosses
-        itself so that its centroid leaves the box around it, gives the mean of its points. The
-        centre may lie outside the shape (crescents, rings).
+        ``[G, 2]`` float64 x, y in pixels. A contour without area (a line, a single pixel), or one
+        that crosses itself so that its centroid leaves the box around it, gives the mean of its
+        points. The centre may lie outside the shape (crescents, rings).
 
     Raises:
-        ValueError: if the contour has no point.
+        ValueError: if a contour has no point.
     """
-    if len(contour) == 0:
+    if not contours:
+        return np.zeros((0, 2))
+    sizes = np.array([len(contour) for contour in contours])
+    if not sizes.all():
         raise ValueError('the mass centre of a contour without points does not exist')
-    x, y = contour.astype(np.float64).T
-    x_before, y_before = np.roll(x, 1), np.roll(y, 1)
-    slices = (x * y_before - y * x_before) / 2.0
-    area = np.cumsum(slices)[-1]
-    center = x.mean(), y.mean()
-    if area != 0:
-        centroid = (
-            np.cumsum(slices * (x + x_before) / 3.0)[-1] / area,
-            np.cumsum(slices * (y + y_before) / 3.0)[-1] / area,
-        )
-        # an area that is rounding alone, or that cancels out, throws the quotient anywhere
-        if x.min() <= centroid[0] <= x.max() and y.min() <= centroid[1] <= y.max():
-            center = centroid
-    return (float(int(center[0])), float(int(center[1]))) if truncate else center
+    ends = np.cumsum(sizes)
+    starts = ends - sizes
+    x, y = np.ascontiguousarray(np.concatenate(contours).T, dtype=np.float64)
+    before = np.arange(len(x)) - 1
+    before[starts] = ends - 1
+    slices = (x * y[before] - y * x[before]) / 2.0
+    moments = slices, slices * (x + x[before]) / 3.0, slices * (y + y[before]) / 3.0
+    sums = np.array([[np.cumsum(m[a:b])[-1] for a, b in zip(starts, ends)] for m in moments])
+    with np.errstate(divide='ignore', invalid='ignore'):
+        centers = (sums[1:] / sums[0]).T
+    corners = [np.stack([f.reduceat(x, starts), f.reduceat(y, starts)], -1) for f in EXTREMES]
+    # an area that is rounding alone, or that cancels out, throws the quotient anywhere
+    good = ((corners[0] <= centers) & (centers <= corners[1])).all(axis=1)
+    for g in np.flatnonzero(~good):
+        own = slice(starts[g], ends[g])
+        centers[g] = x[own].mean(), y[own].mean()
+    return np.trunc(centers) if truncate else centers
 
 
 @dataclass

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from polarseg.structures import largest_contour, mass_center
+from polarseg.structures import largest_contour, mass_center, mass_centers
 from polarseg.structures.contours import thin_contour
 
 
@@ -199,3 +199,33 @@ def test_thin_contour_stays_between_once_and_twice(count, keep):
 def test_thinning_to_no_polygon():
     with pytest.raises(ValueError, match='keep=2'):
         thin_contour(np.zeros((10, 2)), 2)
+
+
+@pytest.mark.parametrize('seed', range(20))
+def test_looking_near_a_box_finds_the_same_contour(seed):
+    rng = np.random.default_rng(seed)
+    mask = (cv2.GaussianBlur(rng.random((60, 80)), (0, 0), 4) > 0.5).astype(np.uint8)
+    mask[: rng.integers(1, 30)] = 0
+    mask[:, rng.integers(40, 80) :] = 0
+    rows, columns = np.nonzero(mask)
+    tight = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1], float)
+    expected = largest_contour(mask)
+    for box in (tight, tight - 1.5, tight[[2, 3, 0, 1]], tight * np.nan, tight / 2, tight + 1e12):
+        assert np.array_equal(largest_contour(mask, box), expected), box
+
+
+def test_looking_near_a_box_in_an_empty_mask():
+    assert largest_contour(np.zeros((5, 6), np.uint8), np.array([1, 1, 3, 3])) is None
+
+
+def test_centers_of_many_are_those_of_each():
+    rng = np.random.default_rng(0)
+    contours = [rng.integers(0, 40, (size, 2)).astype(np.float32) for size in (1, 2, 3, 7, 50)]
+    contours.append(np.array([[0, 0], [4, 0], [4, 4], [0, 4]], np.float32))
+    for truncate in (True, False):
+        together = mass_centers(contours, truncate)
+        assert together.shape == (6, 2)
+        assert together.tolist() == [list(mass_center(c, truncate)) for c in contours]
+    assert mass_centers([]).shape == (0, 2)
+    with pytest.raises(ValueError, match='without points'):
+        mass_centers([contours[0], np.zeros((0, 2))])

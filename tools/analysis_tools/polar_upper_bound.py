@@ -30,6 +30,7 @@ from polarseg.structures import (
     fill_polygon,
     largest_contour,
     mass_center,
+    mass_centers,
 )
 from polarseg.structures.coco_format import is_box, why_no_mask
 from polarseg.structures.polar import EMPTY_RAY
@@ -218,7 +219,7 @@ def measure_masks(
         that meet nothing.
     """
     packed = PackedContours.from_list(contours)
-    centers = torch.tensor([mass_center(contour) for contour in contours], dtype=torch.float32)
+    centers = torch.from_numpy(mass_centers(contours)).float()
     own = torch.arange(len(contours))
     rays = polar_ray_targets(packed.points, packed.offsets, centers, own, num_rays, mode)
     polygons = decode_rays(centers, rays, masks[0].shape).numpy()

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 import numpy as np
 from mmcv.transforms import BaseTransform, to_tensor
 from mmdet.datasets.transforms import PackDetInputs
+from mmdet.structures.bbox import BaseBoxes
 from mmdet.structures.mask import BitmapMasks, PolygonMasks
 
 from polarseg.datasets.skip_log import SkipLog
 from polarseg.registry import TRANSFORMS
-from polarseg.structures.contours import PackedContours, largest_contour, mass_center, thin_contour
+from polarseg.structures.contours import PackedContours, largest_contour, mass_centers, thin_contour
 
 __all__ = ['DropTinyMasks', 'PackPolarInputs', 'TracePolarContours']
 
@@ -102,7 +103,9 @@ class TracePolarContours(BaseTransform):
         Raises:
             TypeError: if ``gt_masks`` are bitmaps and ``dense=False``.
         """
-        contours = self._contours(results['gt_masks'])
+        boxes = results['gt_bboxes']
+        boxes = boxes.numpy() if isinstance(boxes, BaseBoxes) else np.asarray(boxes)
+        contours = self._contours(results['gt_masks'], boxes)
         kept = [index for index, contour in enumerate(contours) if contour is not None]
         for index in sorted(set(range(len(contours))) - set(kept)):
             what = f'instance {index} of image {results.get("img_id")}'
@@ -110,18 +113,20 @@ class TracePolarContours(BaseTransform):
         if len(kept) < len(contours):
             keep_instances(results, np.array(kept, dtype=np.int64))
         contours = [contours[index] for index in kept]
-        centers = [mass_center(contour, self.truncate_centers) for contour in contours]
+        centers = mass_centers(contours, self.truncate_centers)
         if self.thin_above is not None:
             contours = [thin_contour(contour, self.thin_above) for contour in contours]
         results['gt_contours'] = PackedContours.from_list(contours)
-        results['gt_centers'] = np.array(centers, dtype=np.float32).reshape(-1, 2)
+        results['gt_centers'] = centers.astype(np.float32)
         if not self.keep_masks:
             del results['gt_masks']
         return results
 
-    def _contours(self, masks: BitmapMasks | PolygonMasks) -> list[np.ndarray | None]:
+    def _contours(
+        self, masks: BitmapMasks | PolygonMasks, boxes: np.ndarray
+    ) -> list[np.ndarray | None]:
         if self.dense:
-            return [largest_contour(mask) for mask in masks.to_ndarray()]
+            return [largest_contour(*pair) for pair in zip(masks.to_ndarray(), boxes)]
         if not isinstance(masks, PolygonMasks):
             raise TypeError(
                 'TracePolarContours(dense=False) takes polygons; load them with '

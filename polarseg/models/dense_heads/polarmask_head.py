@@ -271,10 +271,11 @@ class PolarMaskHead(BaseDenseHead):
         """
         points = self.point_generator.grid_priors(sizes, dtype=torch.float32, device=device)
         all_points = torch.cat(points)
+        grids = [level.unflatten(0, size) for level, size in zip(points, sizes)]
         labels, positive, distances, instance_index, first_instance = [], [], [], [], 0
         for picture, instances in enumerate(batch_gt_instances):
             _check_ground_truth(instances)
-            assigned = self.assigner(points, self.strides, instances.bboxes, instances.centers)
+            assigned = self.assigner(grids, self.strides, instances.bboxes, instances.centers)
             rows = assigned.positive
             own_labels = torch.full_like(assigned.gt_index, self.num_classes)
             own_labels[rows] = instances.labels[assigned.gt_index[rows]]

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from polarseg.registry import TASK_UTILS
 
@@ -93,7 +94,8 @@ class PointAssigner:
         """Assign the locations of one picture.
 
         Args:
-            points: for each level ``[N_l, 2]`` x, y, pixels of the network input.
+            points: for each level ``[N_l, 2]`` x, y, pixels of the network input; or a grid
+                ``[H_l, W_l, 2]``, whose columns share x and whose rows share y, which is quicker.
             strides: of the levels, pixels.
             bboxes: ``[G, 4]`` x1, y1, x2, y2, pixels of the network input; G may be 0.
             centers: ``[G, 2]`` mass centres, demanded by ``sampling_center='mass'``.
@@ -118,50 +120,85 @@ class PointAssigner:
         if self.sampling_center == 'box':
             centers = (bboxes[:, :2] + bboxes[:, 2:]) / 2
         order = self._areas(bboxes).argsort(stable=True)
-        parts = [
-            self._assign_level(
-                level_points,
-                self.radius * stride,
-                limits,
-                bboxes[order],
-                centers[order] if self.sampling_center else None,
-            )
-            for level_points, stride, limits in zip(points, strides, self.regress_ranges)
-        ]
-        rank = torch.cat([part[0] for part in parts])
-        # rank G, no candidate, looks up the -1 behind the order
-        gt_index = torch.cat([order, order.new_full((1,), -1)])[rank]
-        return PointAssignment(gt_index, torch.cat([part[1] for part in parts]))
+        bboxes, centers = bboxes[order], centers[order] if self.sampling_center else None
+        rank, location = self._candidates(points, strides, bboxes, centers)
+        located = torch.cat([level_points.reshape(-1, 2) for level_points in points])
+        distances = self._distances(located[location], bboxes[rank])
+        low, high = self._limits([part.shape[:-1].numel() for part in points], located)
+        largest = distances.amax(dim=-1)
+        in_range = (largest >= low[location]) & (largest <= high[location])
+        # rank G: no candidate. It looks up the -1 behind the order.
+        rank = torch.where(in_range, rank, len(order))
+        winner = torch.full_like(located[:, 0], len(order), dtype=torch.long)
+        winner = winner.scatter_reduce(0, location, rank, 'amin')
+        gt_index = torch.cat([order, order.new_full((1,), -1)])[winner]
+        boxes = torch.cat([bboxes, bboxes.new_zeros(1, 4)])[winner]
+        own = torch.where((gt_index >= 0)[:, None], self._distances(located, boxes), 0.0)
+        return PointAssignment(gt_index, own)
 
     def _areas(self, bboxes: Tensor) -> Tensor:
         edge = 1 if self.inclusive_boxes else 0
         return (bboxes[:, 2] - bboxes[:, 0] + edge) * (bboxes[:, 3] - bboxes[:, 1] + edge)
 
+    def _limits(self, level_sizes: Sequence[int], like: Tensor) -> tuple[Tensor, Tensor]:
+        """Ends of the regress range of each location, ``[N]`` both."""
+        sizes = torch.tensor(level_sizes, device=like.device)
+        limits = like.new_tensor(self.regress_ranges)
+        low, high = limits.repeat_interleave(sizes, dim=0, output_size=len(like)).unbind(dim=1)
+        return low, high
+
     @staticmethod
-    def _assign_level(
-        points: Tensor,
-        half_width: float,
-        limits: tuple[float, float],
+    def _distances(points: Tensor, bboxes: Tensor) -> Tensor:
+        """``[K, 4]`` left, top, right, bottom from each point to the sides of its own box."""
+        return torch.cat([points - bboxes[:, :2], bboxes[:, 2:] - points], dim=-1)
+
+    def _candidates(
+        self,
+        points: Sequence[Tensor],
+        strides: Sequence[float],
         bboxes: Tensor,
         centers: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        """Rank of the winner among boxes sorted by area (G for none), and the distances to it."""
-        count = len(bboxes)
-        if count == 0:
-            none = torch.zeros(len(points), dtype=torch.long, device=points.device)
-            return none, bboxes.new_zeros(len(points), 4)
-        low_corner, high_corner = bboxes[:, :2], bboxes[:, 2:]
-        located = points[:, None]
-        distances = torch.cat([located - low_corner, high_corner - located], dim=-1)
+        """All pairs of an instance and a location strictly inside its sampling region.
+
+        Rows of locations are tried before the locations of the rows that pass, so that the work is
+        far from all instances times all locations.
+
+        Returns:
+            ``[K]`` int64 indices of the instances and of the locations over all levels.
+        """
+        row_tests, column_tests, widths, heights = [], [], [], []
+        for level_points, stride in zip(points, strides):
+            rows, columns = self._inside(level_points, self.radius * stride, bboxes, centers)
+            row_tests.append(rows)
+            column_tests.append(columns)
+            heights.append(rows.shape[1])
+            widths.append(columns.shape[1])
+        widest = max(widths)
+        columns = torch.stack([F.pad(test, (0, widest - test.shape[1])) for test in column_tests])
+        levels = torch.arange(len(points)).repeat_interleave(torch.tensor(heights))
+        row_widths = torch.tensor(widths)[levels]
+        starts = row_widths.cumsum(0) - row_widths
+        levels, starts = levels.to(bboxes.device), starts.to(bboxes.device)
+
+        instance, row = torch.cat(row_tests, dim=1).nonzero(as_tuple=True)
+        pair, column = columns[levels[row], instance].nonzero(as_tuple=True)
+        return instance[pair], starts[row[pair]] + column
+
+    @staticmethod
+    def _inside(
+        points: Tensor, half_width: float, bboxes: Tensor, centers: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Which rows, ``[G, H]``, and which columns, ``[G, W]``, are inside the sampling region.
+
+        Locations without a grid are rows of one column each, which is always inside.
+        """
+        low, high = bboxes[:, :2], bboxes[:, 2:]
         if centers is not None:
-            low_corner = torch.maximum(centers - half_width, low_corner)
-            high_corner = torch.minimum(centers + half_width, high_corner)
-        inside = ((located > low_corner) & (located < high_corner)).all(dim=-1)
-        largest = distances.amax(dim=-1)
-        candidate = inside & (largest >= limits[0]) & (largest <= limits[1])
-        ranks = torch.arange(count, device=points.device)
-        # amin of ranks, not argmax of candidates: ties of argmax are not settled on every device
-        rank = torch.where(candidate, ranks, count).amin(dim=1)
-        found = rank.clamp(max=count - 1)[:, None, None].expand(-1, 1, 4)
-        own = distances.gather(1, found)[:, 0]
-        return rank, torch.where((rank < count)[:, None], own, 0.0)
+            low = torch.maximum(centers - half_width, low)
+            high = torch.minimum(centers + half_width, high)
+        grid = points.dim() == 3
+        x, y = (points[0, :, 0], points[:, 0, 1]) if grid else points.unbind(dim=1)
+        columns = (x > low[:, :1]) & (x < high[:, :1])
+        rows = (y > low[:, 1:]) & (y < high[:, 1:])
+        return (rows, columns) if grid else (rows & columns, torch.ones_like(rows[:, :1]))

@@ -22,6 +22,10 @@ def grid(strides=STRIDES, size=SIZE):
     return levels
 
 
+def as_grids(levels):
+    return [points.unflatten(0, (round(len(points) ** 0.5), -1)) for points in levels]
+
+
 def slow_assign(boxes, centers, sampling_center, radius, inclusive):
     """One location and one instance after the other."""
     index, distances = [], []
@@ -79,6 +83,11 @@ def test_against_the_loop(sampling_center, radius, inclusive):
         index, distances = slow_assign(boxes, centers, sampling_center, radius, inclusive)
         assert found.gt_index.tolist() == index
         assert found.distances.tolist() == distances
+        on_grids = assigner(
+            as_grids(grid()), STRIDES, torch.tensor(boxes).float(), torch.tensor(centers)
+        )
+        assert on_grids.gt_index.equal(found.gt_index)
+        assert on_grids.distances.equal(found.distances)
         assert found.positive.tolist() == [row for row, own in enumerate(index) if own >= 0]
         assert found.gt_index.dtype == found.positive.dtype == torch.int64
         positives += len(found.positive)
