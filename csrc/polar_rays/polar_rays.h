@@ -59,7 +59,7 @@ POLARSEG_HOST_DEVICE inline float approximate_degrees(float dx, float dy) {
   const float y = std::fabs(dy);
   const float larger = x > y ? x : y;
   const float smaller = x > y ? y : x;
-  const float t = smaller / (larger > 0.f ? larger : 1.f);
+  const float t = smaller / (larger > FLT_MIN ? larger : FLT_MIN);
   const float u = t * t;
   float degrees = 1.19433474f;
   degrees = degrees * u - 4.879095f;
@@ -98,13 +98,14 @@ POLARSEG_HOST_DEVICE inline int exact_degree_bin(float dx, float dy) {
   return static_cast<int>(degrees);
 }
 
-// The same from the cheap angle, or -1 where that is too near a whole degree to be sure.
+// The same from the cheap angle, or -1 where that is too near a whole degree to be sure. Without
+// branches, so that a loop over points vectorises.
 POLARSEG_HOST_DEVICE inline int cheap_degree_bin(float approximate) {
-  const float bounded = (approximate >= 0.f && approximate < 360.f) ? approximate : 0.f;
+  const float bounded = approximate > 0.f ? approximate : 0.f;  // NaN becomes 0, too
   const int bin = static_cast<int>(bounded);
   const float fraction = bounded - static_cast<float>(bin);
-  const bool sure = fraction > kDegreesSlack && fraction < 1.f - kDegreesSlack;
-  return sure ? bin : -1;
+  const int unsure = (fraction <= kDegreesSlack) | (fraction >= 1.f - kDegreesSlack);
+  return bin | -unsure;
 }
 
 // Squared length of the ray at a whole angle, from the largest squared length of each bin, or
@@ -170,6 +171,12 @@ struct RayFan {
   int count;
   int stride;  // every stride-th ray is wanted
 
+  // The wanted ray that a ray of the fan is, or -1. Divisions are slow, and rarely needed.
+  POLARSEG_HOST_DEVICE int wanted(int ray) const {
+    if (stride == 1) return ray;
+    return ray % stride == 0 ? ray / stride : -1;
+  }
+
   POLARSEG_HOST_DEVICE static int stride_for(int num_rays) {
     return num_rays >= 8 ? 1 : (8 + num_rays - 1) / num_rays;
   }
@@ -182,9 +189,9 @@ struct Offset {
 
 // From the location to a vertex. Differences and products of float32 pixel coordinates are exact
 // in double.
-POLARSEG_HOST_DEVICE inline Offset offset_to(const float* vertex, float origin_x, float origin_y) {
-  return {static_cast<double>(vertex[0]) - static_cast<double>(origin_x),
-          static_cast<double>(vertex[1]) - static_cast<double>(origin_y)};
+POLARSEG_HOST_DEVICE inline Offset offset_to(float x, float y, float origin_x, float origin_y) {
+  return {static_cast<double>(x) - static_cast<double>(origin_x),
+          static_cast<double>(y) - static_cast<double>(origin_y)};
 }
 
 // |b| |a| sin(angle of b - angle of a)
@@ -213,26 +220,58 @@ POLARSEG_HOST_DEVICE inline int wrap(int ray, int count) {
   return ray < 0 ? ray + count : (ray >= count ? ray - count : ray);
 }
 
-// dx, dy: the float32 differences; approximate: their cheap angle.
-POLARSEG_HOST_DEVICE inline SeenVertex see_vertex(float dx, float dy, float approximate,
-                                                  const float* vertex, float origin_x,
-                                                  float origin_y, const RayFan& fan) {
+// The sector of a vertex from its cheap angle, or kNoSector where that is too near a ray to be
+// sure, or the vertex is nowhere (at the location, not finite). Without branches, so that a loop
+// over vertices vectorises. dx, dy: the float32 differences.
+POLARSEG_HOST_DEVICE inline int cheap_sector(float dx, float dy, float approximate, int count) {
+  const float rays_per_degree = static_cast<float>(count) / 360.f;
+  const float slack = kDegreesSlack * rays_per_degree;
+  const float reach = std::fabs(dx) + std::fabs(dy);
+  const int nowhere = !(reach > 0.f) | !(reach <= FLT_MAX);
+  const float bounded = approximate > 0.f ? approximate : 0.f;  // NaN becomes 0, too
+  const float position = bounded * rays_per_degree;
+  const int ray = static_cast<int>(position);
+  const float fraction = position - static_cast<float>(ray);
+  const int unsure = (fraction <= slack) | (fraction >= 1.f - slack) | (ray >= count);
+  return ray | -(unsure | nowhere);
+}
+
+// The same without doubt; p: the vertex from the location, in double.
+POLARSEG_HOST_DEVICE inline SeenVertex see_exactly(float dx, float dy, float approximate, Offset p,
+                                                   const RayFan& fan) {
   const float reach = std::fabs(dx) + std::fabs(dy);
   if (!(reach > 0.f && reach <= FLT_MAX)) return {kNoSector, false};
   const float rays_per_degree = static_cast<float>(fan.count) / 360.f;
-  const float position = approximate * rays_per_degree;
-  int ray = static_cast<int>(position);
-  const float fraction = position - static_cast<float>(ray);
-  const float slack = kDegreesSlack * rays_per_degree;
-  if (fraction > slack && fraction < 1.f - slack && ray < fan.count) return {ray, false};
-
-  const Offset p = offset_to(vertex, origin_x, origin_y);
-  ray = wrap(ray, fan.count);
+  int ray = wrap(static_cast<int>(approximate * rays_per_degree), fan.count);
   while (side_of_ray(fan.directions[ray], p) < 0.) ray = wrap(ray - 1, fan.count);
   while (side_of_ray(fan.directions[wrap(ray + 1, fan.count)], p) >= 0.) {
     ray = wrap(ray + 1, fan.count);
   }
   return {ray, side_of_ray(fan.directions[ray], p) == 0.};
+}
+
+// Records, through keep(ray, length), a vertex on a ray: a polygon that only touches the ray
+// crosses nothing there.
+template <typename Keep>
+POLARSEG_HOST_DEVICE inline void keep_touch(const SeenVertex& vertex, Offset p, const RayFan& fan,
+                                            Keep& keep) {
+  if (vertex.sector == kNoSector || !vertex.on_ray) return;
+  const int wanted = fan.wanted(vertex.sector);
+  if (wanted >= 0) keep(wanted, static_cast<float>(along_ray(fan.directions[vertex.sector], p)));
+}
+
+// Where the ray meets the edge p-q, which it crosses. turn: turn_between(p, q).
+POLARSEG_HOST_DEVICE inline float crossing_length(RayDirection ray, Offset p, Offset q,
+                                                  double turn) {
+  const double along_p = along_ray(ray, p);
+  const double along_q = along_ray(ray, q);
+  const double nearer = along_p < along_q ? along_p : along_q;
+  const double farther = along_p < along_q ? along_q : along_p;
+  double length = turn / (side_of_ray(ray, q) - side_of_ray(ray, p));
+  // An almost radial edge leaves little but rounding in both terms; its ends bound the truth.
+  length = length > nearer ? length : nearer;
+  length = length < farther ? length : farther;
+  return static_cast<float>(length);
 }
 
 // Records, through keep(ray of the fan, length), every crossing of the edge p-q with a ray.
@@ -252,36 +291,10 @@ POLARSEG_HOST_DEVICE inline void cross_edge(int sector_p, int sector_q, Offset p
   const int steps = forward ? ahead : fan.count - ahead;
   for (int step = 0; step < steps; ++step) {
     ray = wrap(ray + 1, fan.count);
-    if (ray % fan.stride != 0) continue;
-    const RayDirection direction = fan.directions[ray];
-    const double along_p = along_ray(direction, p);
-    const double along_q = along_ray(direction, q);
-    const double nearer = along_p < along_q ? along_p : along_q;
-    const double farther = along_p < along_q ? along_q : along_p;
-    double length = turn / (side_of_ray(direction, q) - side_of_ray(direction, p));
-    // An almost radial edge leaves little but rounding in both terms; its ends bound the truth.
-    length = length > nearer ? length : nearer;
-    length = length < farther ? length : farther;
-    keep(ray / fan.stride, static_cast<float>(length));
+    const int wanted = fan.wanted(ray);
+    if (wanted < 0) continue;
+    keep(wanted, crossing_length(fan.directions[ray], p, q, turn));
   }
-}
-
-// Visits vertex q with the edge that leads to it from p.
-template <typename Keep>
-POLARSEG_HOST_DEVICE inline void visit_vertex(const SeenVertex& p, const SeenVertex& q,
-                                              const float* vertex_p, const float* vertex_q,
-                                              float origin_x, float origin_y, const RayFan& fan,
-                                              Keep& keep) {
-  if (q.sector == kNoSector) return;
-  if (q.on_ray && q.sector % fan.stride == 0) {
-    // A polygon that only touches the ray crosses nothing there.
-    const Offset offset = offset_to(vertex_q, origin_x, origin_y);
-    const double length = along_ray(fan.directions[q.sector], offset);
-    keep(q.sector / fan.stride, static_cast<float>(length));
-  }
-  if (p.sector == kNoSector || p.sector == q.sector) return;
-  cross_edge(p.sector, q.sector, offset_to(vertex_p, origin_x, origin_y),
-             offset_to(vertex_q, origin_x, origin_y), fan, keep);
 }
 
 }  // namespace polarseg

@@ -90,11 +90,18 @@ struct KeepLongest {
   }
 };
 
+__device__ Offset offset_of(const float* point, float origin_x, float origin_y) {
+  return offset_to(point[0], point[1], origin_x, origin_y);
+}
+
 __device__ SeenVertex see_point(const float* point, float origin_x, float origin_y,
                                 const RayFan& fan) {
   const float dx = point[0] - origin_x;
   const float dy = point[1] - origin_y;
-  return see_vertex(dx, dy, approximate_degrees(dx, dy), point, origin_x, origin_y, fan);
+  const float approximate = approximate_degrees(dx, dy);
+  const int sector = cheap_sector(dx, dy, approximate, fan.count);
+  if (sector != kNoSector) return {sector, false};
+  return see_exactly(dx, dy, approximate, offset_of(point, origin_x, origin_y), fan);
 }
 
 // Crossings are few (about one for each ray), so they go to the result in global memory directly,
@@ -112,9 +119,12 @@ __global__ void __launch_bounds__(kThreads) exact_rays_kernel(PolarRayProblem pr
   for (int64_t i = threadIdx.x; i < contour.size; i += kThreads) {
     const float* point = contour.points + 2 * i;
     const float* previous = contour.points + 2 * (i == 0 ? contour.size - 1 : i - 1);
-    visit_vertex(see_point(previous, origin_x, origin_y, fan),
-                 see_point(point, origin_x, origin_y, fan), previous, point, origin_x, origin_y,
-                 fan, keep);
+    const SeenVertex p = see_point(previous, origin_x, origin_y, fan);
+    const SeenVertex q = see_point(point, origin_x, origin_y, fan);
+    if (q.on_ray) keep_touch(q, offset_of(point, origin_x, origin_y), fan, keep);
+    if (p.sector == kNoSector || q.sector == kNoSector || p.sector == q.sector) continue;
+    cross_edge(p.sector, q.sector, offset_of(previous, origin_x, origin_y),
+               offset_of(point, origin_x, origin_y), fan, keep);
   }
 }
 

@@ -1,0 +1,65 @@
+// How the CPU looks at a contour: one pass over its points that vectorises and marks the few that
+// matter, then a list of those.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "polar_rays.h"
+
+namespace polarseg {
+
+// Points of one contour, and where their rays start.
+struct ContourView {
+  const float* x;  // [size]
+  const float* y;  // [size]
+  int64_t size;
+  float origin_x;
+  float origin_y;
+
+  float dx(int64_t i) const { return x[i] - origin_x; }
+  float dy(int64_t i) const { return y[i] - origin_y; }
+};
+
+// In ContourScan::place and ::moved: the point has to be looked at.
+constexpr int32_t kMarked = 1 << 30;
+
+// What a thread writes about the contour it is looking at; room for the longest of them.
+struct ContourScan {
+  static constexpr int64_t kSpare = 16;  // whole vectors are written
+
+  std::vector<int32_t> place;   // of each point: its degree bin or sector, and marks
+  std::vector<int32_t> moved;   // of each point: it is in another sector than the one before
+  std::vector<int32_t> chosen;  // indices of the points that are to be looked at
+
+  explicit ContourScan(int64_t longest)
+      : place(longest), moved(longest), chosen(longest + kSpare) {}
+};
+
+// Enters the indices i of [0, size) with marks[i] & kMarked into chosen, in order; returns their
+// number. chosen: room for size + ContourScan::kSpare.
+int64_t choose_marked(const int32_t* marks, int64_t size, int32_t* chosen);
+
+// Which ray looks at each degree bin first, or -1: the same for all contours of a call.
+struct PrimaryBins {
+  int num_rays;
+  int step;
+  int16_t ray_of_bin[kNumBins];
+
+  explicit PrimaryBins(int num_rays) : num_rays(num_rays), step(360 / num_rays) {
+    for (int bin = 0; bin < kNumBins; ++bin) {
+      ray_of_bin[bin] = bin < 360 && bin % step == 0 ? static_cast<int16_t>(bin / step) : -1;
+    }
+  }
+};
+
+// Squared length of every ray by the binned rule, kEmptyBin where it meets nothing. rays:
+// [num_rays].
+void squared_binned_rays(const ContourView& contour, const PrimaryBins& bins, ContourScan& scan,
+                         float* rays);
+
+// Length of every ray to the farthest crossing with the polygon. rays: [num_rays].
+void exact_rays(const ContourView& contour, const RayFan& fan, int num_rays, ContourScan& scan,
+                float* rays);
+
+}  // namespace polarseg
