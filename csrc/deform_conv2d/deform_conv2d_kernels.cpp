@@ -17,6 +17,13 @@
 #define __restrict__ __restrict
 #endif
 
+#if defined(__GNUC__)
+// into the second-level cache; an address that is not ours does no harm
+#define POLARSEG_PREFETCH(address) __builtin_prefetch(address, 0, 2)
+#else
+#define POLARSEG_PREFETCH(address) static_cast<void>(address)
+#endif
+
 namespace polarseg {
 namespace {
 

@@ -8,7 +8,8 @@
 // A tile of kRows x kVectors vectors of the sum stays in registers while k runs.
 template <typename T, int kRows, int kVectors, bool kTransposed>
 POLARSEG_TARGET void multiply_tile(const T* __restrict__ left, const T* __restrict__ right,
-                                   int64_t k, T* __restrict__ sum, int64_t sum_stride, bool add) {
+                                   const T* ahead, int64_t k, T* __restrict__ sum,
+                                   int64_t sum_stride, bool add) {
   using O = Ops<T>;
   constexpr int64_t kRowStep = kTransposed ? 1 : kDepth;
   constexpr int64_t kStep = kTransposed ? kDepth : 1;
@@ -19,6 +20,7 @@ POLARSEG_TARGET void multiply_tile(const T* __restrict__ left, const T* __restri
     }
   }
   for (int64_t step = 0; step < k; ++step) {
+    POLARSEG_PREFETCH(ahead);
     typename O::Vector row[kVectors];
     POLARSEG_UNROLL for (int v = 0; v < kVectors; ++v) row[v] = O::load(right + v * O::kWidth);
     POLARSEG_UNROLL for (int r = 0; r < kRows; ++r) {
@@ -29,6 +31,7 @@ POLARSEG_TARGET void multiply_tile(const T* __restrict__ left, const T* __restri
     }
     left += kStep;
     right += kVectors * O::kWidth;
+    ahead += O::kWidth;
   }
   POLARSEG_UNROLL for (int r = 0; r < kRows; ++r) {
     POLARSEG_UNROLL for (int v = 0; v < kVectors; ++v) {
@@ -38,7 +41,7 @@ POLARSEG_TARGET void multiply_tile(const T* __restrict__ left, const T* __restri
 }
 
 template <typename T>
-using TileFunction = void (*)(const T*, const T*, int64_t, T*, int64_t, bool);
+using TileFunction = void (*)(const T*, const T*, const T*, int64_t, T*, int64_t, bool);
 
 template <typename T, int kVectors, bool kTransposed, int... kRows>
 const TileFunction<T>* tile_functions(std::integer_sequence<int, kRows...>) {
@@ -60,7 +63,10 @@ void multiply_all(const Product<T>& p) {
     int64_t row = 0;
     for (int64_t tile = 0; tile < tiles; ++tile) {
       const int64_t rows = (p.m - row) / (tiles - tile);
-      functions[rows - 1](p.left + row * kRowStep, right, p.k,
+      // The first tiles fetch the next panel, a vector in each step.
+      const T* ahead = tile < kVectors ? right + p.panel_stride + tile * p.k * Ops<T>::kWidth
+                                       : right;
+      functions[rows - 1](p.left + row * kRowStep, right, ahead, p.k,
                           p.sum + row * p.sum_stride + panel * kPanel, p.sum_stride, p.add);
       row += rows;
     }
