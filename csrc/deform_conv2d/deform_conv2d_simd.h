@@ -64,8 +64,8 @@ void multiply_all(const Product<T>& p) {
     for (int64_t tile = 0; tile < tiles; ++tile) {
       const int64_t rows = (p.m - row) / (tiles - tile);
       // The first tiles fetch the next panel, a vector in each step.
-      const T* ahead = tile < kVectors ? right + p.panel_stride + tile * p.k * Ops<T>::kWidth
-                                       : right;
+      const T* ahead =
+          tile < kVectors ? right + p.panel_stride + tile * p.k * Ops<T>::kWidth : right;
       functions[rows - 1](p.left + row * kRowStep, right, ahead, p.k,
                           p.sum + row * p.sum_stride + panel * kPanel, p.sum_stride, p.add);
       row += rows;
