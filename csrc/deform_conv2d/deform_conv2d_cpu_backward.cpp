@@ -367,8 +367,9 @@ DeformConvGradients backward(const DeformConvShape& s, const at::Tensor& grad,
                            data_or_null<T>(mask),
                            weight.const_data_ptr<T>(),
                            packed.const_data_ptr<T>()};
-  const at::Tensor none = at::empty({0}, options);
-  DeformConvGradients result{none, none, none, none};
+  // four tensors, because results of an operator may not share memory
+  DeformConvGradients result{at::empty({0}, options), at::empty({0}, options),
+                             at::empty({0}, options), at::empty({0}, options)};
   const auto [by_input, by_offset, by_weight, by_mask] = output_mask;
   if (by_input || by_offset || by_mask) {
     run_data_pass(common, offset, by_input, by_offset, by_mask, result);

@@ -1,8 +1,8 @@
 """Deformable convolutions as layers, on the operator of ``polarseg.ops``.
 
-They are mmcv's layers with another operator: constructors, parameters, state dictionaries (also
-those of older versions, with ``conv2_offset.weight``) and what mmengine's optimiser constructor
-does to offset convolutions are theirs, so checkpoints fit both ways.
+They are mmcv's layers with another operator: constructors, parameters, state dictionaries and what
+mmengine's optimiser constructor does to offset convolutions are theirs, so checkpoints fit both
+ways.
 
 ``conv_cfg=dict(type='DCN')`` and ``'DCNv2'`` are these layers where the default scope is
 ``polarseg``; ``'polarseg.DCNv2'`` is this one, and ``'mmengine.DCNv2'`` mmcv's, under every scope.
