@@ -87,11 +87,11 @@ struct Forward {
 
   void run() const {
     const int64_t chunks = ceil_div(shape.positions(), kChunk);
-    at::parallel_for(0, shape.batch * chunks, 1, [&](int64_t begin, int64_t end) {
+    share_tasks(shape.batch * chunks, [&](const auto& next) {
       const Scratch<Tap<T>> taps(kChunk);
       const Scratch<T> columns(kChunk * kDepth);
       const Scratch<T> sums(kChunk * sum_columns());
-      for (int64_t task = begin; task < end; ++task) {
+      for (int64_t task = next(); task >= 0; task = next()) {
         // chunks of nearly equal size
         const int64_t chunk = task % chunks;
         const int64_t p0 = shape.positions() * chunk / chunks;

@@ -203,8 +203,8 @@ struct DataPass {
 
   void run() const {
     const auto count = static_cast<int64_t>(blocks.size());
-    at::parallel_for(0, common.shape.batch * count, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t task = begin; task < end; ++task) run_task(task / count, task % count);
+    share_tasks(common.shape.batch * count, [&](const auto& next) {
+      for (int64_t task = next(); task >= 0; task = next()) run_task(task / count, task % count);
     });
   }
 
@@ -275,8 +275,10 @@ struct WeightPass {
 
   void run() const {
     const auto count = static_cast<int64_t>(blocks.size());
-    at::parallel_for(0, common.shape.points() * count, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t task = begin; task < end; ++task) run_task(task / count, blocks[task % count]);
+    share_tasks(common.shape.points() * count, [&](const auto& next) {
+      for (int64_t task = next(); task >= 0; task = next()) {
+        run_task(task / count, blocks[task % count]);
+      }
     });
   }
 

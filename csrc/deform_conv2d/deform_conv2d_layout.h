@@ -8,6 +8,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <new>
@@ -34,6 +35,20 @@ class Scratch {
  private:
   T* data_;
 };
+
+// Runs worker(next) on each thread, where next() gives a task in [0, count), each once, or -1.
+// Tasks go to whoever is free, so a core that is busy with something else holds nobody up.
+template <typename Worker>
+void share_tasks(int64_t count, const Worker& worker) {
+  std::atomic<int64_t> upcoming{0};
+  const int64_t workers = std::min<int64_t>(count, at::get_num_threads());
+  at::parallel_for(0, workers, 1, [&](int64_t, int64_t) {
+    worker([&]() -> int64_t {
+      const int64_t task = upcoming.fetch_add(1, std::memory_order_relaxed);
+      return task < count ? task : -1;
+    });
+  });
+}
 
 // Panels of a matrix with so many columns.
 struct Panels {
