@@ -27,6 +27,10 @@ inline void check_pair(at::IntArrayRef pair, const char* name, int64_t least) {
                     pair.size(), ".");
   TORCH_CHECK_VALUE(pair[0] >= least && pair[1] >= least, "deform_conv2d: ", name,
                     " must be at least ", least, ", got ", pair, ".");
+  // so that no sum or product of sizes overflows
+  constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
+  TORCH_CHECK_VALUE(pair[0] <= kMost && pair[1] <= kMost, "deform_conv2d: ", name,
+                    " must be at most ", kMost, ", got ", pair, ".");
 }
 
 inline void check_dtype(const at::Tensor& input) {

@@ -175,10 +175,10 @@ struct Ops {
 template <typename T>
 const Kernels<T>& choose_kernels(std::string_view capability) {
 #if defined(POLARSEG_X86)
-  if (capability == "AVX512") return avx512::kernels<T>("AVX512");
-  if (capability == "AVX2") return avx2::kernels<T>("AVX2");
+  if (capability == "AVX512") return avx512::kernels<T>();
+  if (capability == "AVX2") return avx2::kernels<T>();
 #endif
-  return plain::kernels<T>("plain");
+  return plain::kernels<T>();
 }
 
 template const Kernels<float>& choose_kernels<float>(std::string_view);

@@ -47,7 +47,6 @@ struct Scatter {
 // A right panel is one or two vectors wide; products exist for both.
 template <typename T>
 struct Kernels {
-  const char* name;
   int64_t vector_width;                               // numbers in a vector
   void (*multiply[2])(const Product<T>&);             // left (m, k); [vectors in a panel - 1]
   void (*multiply_transposed[2])(const Product<T>&);  // left (k, m)

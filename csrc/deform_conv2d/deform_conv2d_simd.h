@@ -173,9 +173,8 @@ void scatter_columns(const Scatter<T>& s) {
 }
 
 template <typename T>
-const Kernels<T>& kernels(const char* name) {
-  static const Kernels<T> result{name,
-                                 Ops<T>::kWidth,
+const Kernels<T>& kernels() {
+  static const Kernels<T> result{Ops<T>::kWidth,
                                  {multiply_all<T, 1, false>, multiply_all<T, 2, false>},
                                  {multiply_all<T, 1, true>, multiply_all<T, 2, true>},
                                  gather_columns<T>,

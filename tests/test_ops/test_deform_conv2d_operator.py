@@ -94,6 +94,12 @@ def test_accepts_what_the_refusals_start_from():
     assert deform_conv2d(**arguments()).shape == (2, 6, 5, 6)
 
 
+@pytest.mark.parametrize('name', ['stride', 'padding', 'dilation'])
+def test_refuses_numbers_that_would_overflow(name):
+    with pytest.raises(ValueError, match=f'deform_conv2d: {name} must be at most 2147483647'):
+        deform_conv2d(**arguments(**{name: 2**62}))
+
+
 @pytest.mark.parametrize('stride', [(1, 1, 1), ()])
 def test_refuses_other_than_pairs(stride):
     with pytest.raises((ValueError, RuntimeError), match='stride'):
