@@ -80,7 +80,7 @@ def test_lives_in_our_package(child, name, component):
     ('child', 'name'),
     [
         ('MODELS', 'FPN'),
-        ('MODELS', 'ResNet'),
+        ('MODELS', 'ResNetV1d'),
         ('MODELS', 'FocalLoss'),
         ('MODELS', 'DetDataPreprocessor'),
         ('TASK_UTILS', 'MlvlPointGenerator'),

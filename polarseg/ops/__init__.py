@@ -7,6 +7,7 @@ from polarseg.ops._library import load_library
 load_library(Path(__file__).resolve().parent.parent)
 
 # The wrappers attach Python-side rules to operators that exist only once the library is loaded.
+from polarseg.ops.deform_conv2d import deform_conv2d  # noqa: E402
 from polarseg.ops.polar_rays import polar_ray_targets  # noqa: E402
 
-__all__ = ['polar_ray_targets']
+__all__ = ['deform_conv2d', 'polar_ray_targets']

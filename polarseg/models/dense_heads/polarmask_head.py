@@ -148,9 +148,9 @@ class PolarMaskHead(BaseDenseHead):
             num_convs=stacked_convs,
             norm_cfg=norm_cfg or dict(type='GN', num_groups=32),
             conv_cfg=conv_cfg,
-            # the published deformable towers keep the bias in front of the normalisation; mmcv's
-            # unmodulated convolutions ('DCN') cannot have one
-            bias=True if use_dcn and conv_cfg['type'] != 'DCN' else 'auto',
+            # the published deformable towers keep the bias in front of the normalisation;
+            # unmodulated convolutions ('DCN', of any scope) cannot have one
+            bias=True if use_dcn and conv_cfg['type'].split('.')[-1] != 'DCN' else 'auto',
         )
         self._build_layers(tower, feat_channels)
 
