@@ -2,16 +2,27 @@
 #include <torch/library.h>
 
 #include "polar_rays/polar_rays_ops.h"
+#include "polygons_to_rle/polygons_to_rle_ops.h"
 
 TORCH_LIBRARY(polarseg, m) {
   m.def(
       "polar_ray_targets(Tensor contours, Tensor offsets, Tensor locations, Tensor instance_index, "
       "int num_rays=36, str mode=\"binned\") -> Tensor",
       {at::Tag::pt2_compliant_tag});
+  m.def(
+      "polygons_to_rle(Tensor vertices, Tensor offsets, int height, int width, str rule=\"fill\") "
+      "-> (Tensor, Tensor)",
+      {at::Tag::pt2_compliant_tag});
 }
 
 TORCH_LIBRARY_IMPL(polarseg, CPU, m) {
   m.impl("polar_ray_targets", &polarseg::polar_ray_targets_cpu);
+  m.impl("polygons_to_rle", &polarseg::polygons_to_rle);
+}
+
+// Run lengths are made on the host whatever the device, so these need no CUDA to be compiled.
+TORCH_LIBRARY_IMPL(polarseg, CUDA, m) {
+  m.impl("polygons_to_rle", &polarseg::polygons_to_rle);
 }
 
 #ifdef POLARSEG_WITH_CUDA

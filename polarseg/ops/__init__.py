@@ -8,5 +8,6 @@ load_library(Path(__file__).resolve().parent.parent)
 
 # The wrappers attach Python-side rules to operators that exist only once the library is loaded.
 from polarseg.ops.polar_rays import polar_ray_targets  # noqa: E402
+from polarseg.ops.rle import paste_masks_to_rle, polygons_to_rle  # noqa: E402
 
-__all__ = ['polar_ray_targets']
+__all__ = ['paste_masks_to_rle', 'polar_ray_targets', 'polygons_to_rle']
