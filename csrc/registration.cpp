@@ -1,6 +1,7 @@
 // Schemas of the operators and which function serves which device; nothing else.
 #include <torch/library.h>
 
+#include "paste_masks_to_rle/paste_masks_to_rle_ops.h"
 #include "polar_rays/polar_rays_ops.h"
 #include "polygons_to_rle/polygons_to_rle_ops.h"
 
@@ -13,16 +14,22 @@ TORCH_LIBRARY(polarseg, m) {
       "polygons_to_rle(Tensor vertices, Tensor offsets, int height, int width, str rule=\"fill\") "
       "-> (Tensor, Tensor)",
       {at::Tag::pt2_compliant_tag});
+  m.def(
+      "paste_masks_to_rle(Tensor masks, Tensor boxes, int height, int width, float threshold=0.5) "
+      "-> (Tensor, Tensor)",
+      {at::Tag::pt2_compliant_tag});
 }
 
 TORCH_LIBRARY_IMPL(polarseg, CPU, m) {
   m.impl("polar_ray_targets", &polarseg::polar_ray_targets_cpu);
   m.impl("polygons_to_rle", &polarseg::polygons_to_rle);
+  m.impl("paste_masks_to_rle", &polarseg::paste_masks_to_rle);
 }
 
 // Run lengths are made on the host whatever the device, so these need no CUDA to be compiled.
 TORCH_LIBRARY_IMPL(polarseg, CUDA, m) {
   m.impl("polygons_to_rle", &polarseg::polygons_to_rle);
+  m.impl("paste_masks_to_rle", &polarseg::paste_masks_to_rle);
 }
 
 #ifdef POLARSEG_WITH_CUDA

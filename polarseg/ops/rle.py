@@ -117,5 +117,8 @@ def _fake_texts(count: int | torch.SymInt) -> tuple[Tensor, Tensor]:
     return text, torch.empty(count + 1, dtype=torch.int64, device='cpu')
 
 
-def paste_masks_to_rle():
-    pass
+def paste_masks_to_rle(
+    masks: Tensor, boxes: Tensor, height: int, width: int, threshold: float = 0.5
+) -> list[dict]:
+    text, ends = torch.ops.polarseg.paste_masks_to_rle(masks, boxes, height, width, threshold)
+    return _split_texts(text, ends, height, width)

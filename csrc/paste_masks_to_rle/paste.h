@@ -1,0 +1,166 @@
+// A map of probabilities stretched over a box of the picture and cut at a threshold, column by
+// column, to the positions at which the colour changes. Plain C++17 without torch.
+//
+// Columns whose pixels lie between the same two columns of the map share their neighbours. Of these,
+// only the cells of the map whose corners lie on both sides of the threshold are sampled pixel by
+// pixel: what interpolates values that are all above it is above it.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "../rle/packed_mask.h"
+#include "column_kernel.h"
+#include "sampling.h"
+
+namespace polarseg {
+
+struct ProbabilityMap {
+  const float* values;  // [height, width]
+  int height;
+  int width;
+
+  // The value of a cell, zero outside.
+  float at(int row, int column) const {
+    const bool inside = row >= 0 && row < height && column >= 0 && column < width;
+    return inside ? values[static_cast<int64_t>(row) * width + column] : 0.f;
+  }
+};
+
+// Pixels begin to end - 1 of a stretch that lie in one cell.
+struct CellRun {
+  int cell;
+  int64_t begin;
+  int64_t end;
+  bool regular;  // weights between 0 and 1: what the corners bound, bounds the pixels
+
+  static std::vector<CellRun> of(const AxisSamples& samples) {
+    std::vector<CellRun> runs;
+    for (int64_t i = 0; i < samples.size(); ++i) {
+      const bool regular = samples.far[i] >= 0.f && samples.far[i] <= 1.f;
+      if (runs.empty() || runs.back().cell != samples.cell[i]) {
+        runs.push_back({samples.cell[i], i, i, true});
+      }
+      runs.back().end = i + 1;
+      runs.back().regular &= regular;
+    }
+    return runs;
+  }
+};
+
+// Far above what rounding moves a mean of four values, for its share of the largest.
+constexpr float kRoundingShare = 1e-5f;
+
+enum class CellKind : uint8_t { kBackground, kForeground, kMixed };
+
+// What all pixels of a cell are, by its corners; values that are no numbers leave it open.
+inline CellKind cell_kind(float a, float b, float c, float d, float threshold) {
+  const float low = std::min(std::min(a, b), std::min(c, d));
+  const float high = std::max(std::max(a, b), std::max(c, d));
+  const float slack = kRoundingShare * (std::fabs(low) + std::fabs(high));
+  const bool numbers = !std::isnan(a + b + c + d);
+  if (numbers && low - slack > threshold) return CellKind::kForeground;
+  if (numbers && high + slack < threshold) return CellKind::kBackground;
+  return CellKind::kMixed;
+}
+
+// One map after the other; memory is kept between them.
+class MapPaster {
+ public:
+  explicit MapPaster(CompareStretch compare) : compare_(compare) {}
+
+  // Positions (column * picture_height + row), ascending, at which the colour of the mask changes.
+  // x, y: samples of the region's columns and rows.
+  void paste(const ProbabilityMap& map, const PixelBox& region, const AxisSamples& x,
+             const AxisSamples& y, float threshold, int64_t picture_height,
+             std::vector<int64_t>& changes) {
+    changes.clear();
+    prepare(region.height());
+    const std::vector<CellRun> row_runs = CellRun::of(y);
+    for (const CellRun& columns : CellRun::of(x)) {
+      gather(map, columns, row_runs, threshold);
+      for (int64_t i = columns.begin; i < columns.end; ++i) {
+        for (const Stretch& stretch : mixed_) sample(stretch, x.near[i], x.far[i], y, threshold);
+        find_changes((region.x0 + i) * picture_height + region.y0, region.height(), changes);
+      }
+    }
+  }
+
+ private:
+  struct Stretch {
+    int64_t begin;
+    int64_t end;
+  };
+
+  static constexpr int64_t kStep = 8;  // bytes of the words in which changes are looked for
+
+  void prepare(int64_t height) {
+    for (std::vector<float>& values : neighbours_) {
+      values.resize(static_cast<std::size_t>(height));
+    }
+    // A background byte before the column, and enough of them after it.
+    column_.assign(static_cast<std::size_t>(height + 1 + 2 * kStep), 0);
+  }
+
+  uint8_t* pixels() { return column_.data() + 1; }
+
+  // What the columns of a run share: pixels of cells of one kind, neighbours in the others.
+  void gather(const ProbabilityMap& map, const CellRun& columns,
+              const std::vector<CellRun>& row_runs, float threshold) {
+    mixed_.clear();
+    for (const CellRun& rows : row_runs) {
+      const float corners[4] = {
+          map.at(rows.cell, columns.cell), map.at(rows.cell, columns.cell + 1),
+          map.at(rows.cell + 1, columns.cell), map.at(rows.cell + 1, columns.cell + 1)};
+      const CellKind kind = rows.regular && columns.regular
+                                ? cell_kind(corners[0], corners[1], corners[2], corners[3], threshold)
+                                : CellKind::kMixed;
+      if (kind != CellKind::kMixed) {
+        std::fill(pixels() + rows.begin, pixels() + rows.end, kind == CellKind::kForeground);
+        continue;
+      }
+      for (int k = 0; k < 4; ++k) {
+        std::fill(neighbours_[k].data() + rows.begin, neighbours_[k].data() + rows.end, corners[k]);
+      }
+      if (!mixed_.empty() && mixed_.back().end == rows.begin) {
+        mixed_.back().end = rows.end;
+      } else {
+        mixed_.push_back({rows.begin, rows.end});
+      }
+    }
+  }
+
+  void sample(const Stretch& stretch, float left, float right, const AxisSamples& y,
+              float threshold) {
+    const int64_t begin = stretch.begin;
+    const Neighbours at{neighbours_[0].data() + begin, neighbours_[1].data() + begin,
+                        neighbours_[2].data() + begin, neighbours_[3].data() + begin,
+                        y.near.data() + begin,         y.far.data() + begin};
+    compare_(at, left, right, threshold, stretch.end - begin, pixels() + begin);
+  }
+
+  // The byte after the column is background, so a column that ends in foreground changes there.
+  void find_changes(int64_t position, int64_t height, std::vector<int64_t>& changes) const {
+    const uint8_t* pixels = column_.data() + 1;
+    for (int64_t i = 0; i <= height; i += kStep) {
+      uint64_t here = 0;
+      uint64_t before = 0;
+      std::memcpy(&here, pixels + i, sizeof(here));
+      std::memcpy(&before, pixels + i - 1, sizeof(before));
+      if (here == before) continue;
+      for (int64_t k = i; k < i + kStep; ++k) {
+        if (pixels[k] != pixels[k - 1]) changes.push_back(position + k);
+      }
+    }
+  }
+
+  CompareStretch compare_;
+  std::vector<float> neighbours_[4];
+  std::vector<uint8_t> column_;
+  std::vector<Stretch> mixed_;
+};
+
+}  // namespace polarseg
