@@ -15,8 +15,8 @@ TORCH_LIBRARY(polarseg, m) {
       "-> (Tensor, Tensor)",
       {at::Tag::pt2_compliant_tag});
   m.def(
-      "paste_masks_to_rle(Tensor masks, Tensor boxes, int height, int width, float threshold=0.5) "
-      "-> (Tensor, Tensor)",
+      "paste_masks_to_rle(Tensor masks, Tensor boxes, int height, int width, float threshold=0.5, "
+      "str rule=\"half_pixel\") -> (Tensor, Tensor)",
       {at::Tag::pt2_compliant_tag});
 }
 

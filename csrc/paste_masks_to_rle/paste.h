@@ -12,7 +12,6 @@
 #include <cstring>
 #include <vector>
 
-#include "../rle/packed_mask.h"
 #include "column_kernel.h"
 #include "sampling.h"
 
@@ -57,7 +56,8 @@ constexpr float kRoundingShare = 1e-5f;
 enum class CellKind : uint8_t { kBackground, kForeground, kMixed };
 
 // What all pixels of a cell are, by its corners; values that are no numbers leave it open.
-inline CellKind cell_kind(float a, float b, float c, float d, float threshold) {
+inline CellKind cell_kind(const float (&corners)[4], float threshold) {
+  const auto [a, b, c, d] = corners;
   const float low = std::min(std::min(a, b), std::min(c, d));
   const float high = std::max(std::max(a, b), std::max(c, d));
   const float slack = kRoundingShare * (std::fabs(low) + std::fabs(high));
@@ -73,18 +73,18 @@ class MapPaster {
   explicit MapPaster(CompareStretch compare) : compare_(compare) {}
 
   // Positions (column * picture_height + row), ascending, at which the colour of the mask changes.
-  // x, y: samples of the region's columns and rows.
-  void paste(const ProbabilityMap& map, const PixelBox& region, const AxisSamples& x,
-             const AxisSamples& y, float threshold, int64_t picture_height,
+  // x, y: samples of columns and rows, the first ones of which are first_column and first_row.
+  void paste(const ProbabilityMap& map, const AxisSamples& x, int64_t first_column,
+             const AxisSamples& y, int64_t first_row, float threshold, int64_t picture_height,
              std::vector<int64_t>& changes) {
     changes.clear();
-    prepare(region.height());
+    prepare(y.size());
     const std::vector<CellRun> row_runs = CellRun::of(y);
     for (const CellRun& columns : CellRun::of(x)) {
       gather(map, columns, row_runs, threshold);
       for (int64_t i = columns.begin; i < columns.end; ++i) {
         for (const Stretch& stretch : mixed_) sample(stretch, x.near[i], x.far[i], y, threshold);
-        find_changes((region.x0 + i) * picture_height + region.y0, region.height(), changes);
+        find_changes((first_column + i) * picture_height + first_row, changes);
       }
     }
   }
@@ -93,6 +93,15 @@ class MapPaster {
   struct Stretch {
     int64_t begin;
     int64_t end;
+
+    // Joins what touches, so that stretches stay apart and in order.
+    static void append(std::vector<Stretch>& stretches, int64_t begin, int64_t end) {
+      if (!stretches.empty() && stretches.back().end >= begin) {
+        stretches.back().end = std::max(stretches.back().end, end);
+      } else {
+        stretches.push_back({begin, end});
+      }
+    }
   };
 
   static constexpr int64_t kStep = 8;  // bytes of the words in which changes are looked for
@@ -107,30 +116,35 @@ class MapPaster {
 
   uint8_t* pixels() { return column_.data() + 1; }
 
-  // What the columns of a run share: pixels of cells of one kind, neighbours in the others.
+  // What the columns of a run share: pixels of cells of one kind, neighbours in the others, and
+  // where the colour may change.
   void gather(const ProbabilityMap& map, const CellRun& columns,
               const std::vector<CellRun>& row_runs, float threshold) {
     mixed_.clear();
+    watched_.clear();
+    CellKind above = CellKind::kBackground;
     for (const CellRun& rows : row_runs) {
       const float corners[4] = {
           map.at(rows.cell, columns.cell), map.at(rows.cell, columns.cell + 1),
           map.at(rows.cell + 1, columns.cell), map.at(rows.cell + 1, columns.cell + 1)};
-      const CellKind kind = rows.regular && columns.regular
-                                ? cell_kind(corners[0], corners[1], corners[2], corners[3], threshold)
-                                : CellKind::kMixed;
-      if (kind != CellKind::kMixed) {
-        std::fill(pixels() + rows.begin, pixels() + rows.end, kind == CellKind::kForeground);
-        continue;
-      }
-      for (int k = 0; k < 4; ++k) {
-        std::fill(neighbours_[k].data() + rows.begin, neighbours_[k].data() + rows.end, corners[k]);
-      }
-      if (!mixed_.empty() && mixed_.back().end == rows.begin) {
-        mixed_.back().end = rows.end;
+      const CellKind kind = rows.regular && columns.regular ? cell_kind(corners, threshold)
+                                                            : CellKind::kMixed;
+      if (kind == CellKind::kMixed) {
+        for (int k = 0; k < 4; ++k) {
+          float* neighbours = neighbours_[k].data();
+          std::fill(neighbours + rows.begin, neighbours + rows.end, corners[k]);
+        }
+        Stretch::append(mixed_, rows.begin, rows.end);
+        Stretch::append(watched_, rows.begin, rows.end + 1);
       } else {
-        mixed_.push_back({rows.begin, rows.end});
+        const auto colour = static_cast<uint8_t>(kind == CellKind::kForeground);
+        std::fill(pixels() + rows.begin, pixels() + rows.end, colour);
+        if (kind != above) Stretch::append(watched_, rows.begin, rows.begin + 1);
       }
+      above = kind;
     }
+    const int64_t end = row_runs.back().end;
+    if (above == CellKind::kForeground) Stretch::append(watched_, end, end + 1);
   }
 
   void sample(const Stretch& stretch, float left, float right, const AxisSamples& y,
@@ -143,16 +157,19 @@ class MapPaster {
   }
 
   // The byte after the column is background, so a column that ends in foreground changes there.
-  void find_changes(int64_t position, int64_t height, std::vector<int64_t>& changes) const {
+  void find_changes(int64_t position, std::vector<int64_t>& changes) const {
     const uint8_t* pixels = column_.data() + 1;
-    for (int64_t i = 0; i <= height; i += kStep) {
-      uint64_t here = 0;
-      uint64_t before = 0;
-      std::memcpy(&here, pixels + i, sizeof(here));
-      std::memcpy(&before, pixels + i - 1, sizeof(before));
-      if (here == before) continue;
-      for (int64_t k = i; k < i + kStep; ++k) {
-        if (pixels[k] != pixels[k - 1]) changes.push_back(position + k);
+    for (const Stretch& stretch : watched_) {
+      for (int64_t i = stretch.begin; i < stretch.end; i += kStep) {
+        uint64_t here = 0;
+        uint64_t before = 0;
+        std::memcpy(&here, pixels + i, sizeof(here));
+        std::memcpy(&before, pixels + i - 1, sizeof(before));
+        if (here == before) continue;
+        const int64_t end = std::min(i + kStep, stretch.end);
+        for (int64_t k = i; k < end; ++k) {
+          if (pixels[k] != pixels[k - 1]) changes.push_back(position + k);
+        }
       }
     }
   }
@@ -160,7 +177,8 @@ class MapPaster {
   CompareStretch compare_;
   std::vector<float> neighbours_[4];
   std::vector<uint8_t> column_;
-  std::vector<Stretch> mixed_;
+  std::vector<Stretch> mixed_;    // to be sampled in each column
+  std::vector<Stretch> watched_;  // where a pixel may differ from the one above it
 };
 
 }  // namespace polarseg

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <limits>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "../rle/rle_tensors.h"
@@ -56,22 +57,11 @@ Arguments check_arguments(const at::Tensor& masks, const at::Tensor& boxes, doub
           boxes.detach().cpu().to(at::kFloat).contiguous()};
 }
 
-// The pixels that mmdet looks at: the box, a pixel wider on each side, inside the picture. Nothing
-// for boxes that are not finite or lie beside the picture.
-PixelBox pasted_region(const float* box, int64_t height, int64_t width) {
-  for (int i = 0; i < 4; ++i) {
-    if (!std::isfinite(box[i])) return {0, 0, 0, 0};
-  }
-  const auto first = [](float low, int64_t size) {
-    const float pixel = std::max(std::floor(low) - 1.f, 0.f);
-    return pixel < static_cast<float>(size) ? static_cast<int64_t>(pixel) : size;
-  };
-  const auto end = [](float high, int64_t size) {
-    const float pixel = std::ceil(high) + 1.f;
-    if (pixel >= static_cast<float>(size)) return size;
-    return pixel > 0.f ? static_cast<int64_t>(pixel) : 0;
-  };
-  return {first(box[0], width), first(box[1], height), end(box[2], width), end(box[3], height)};
+PasteRule rule_named(std::string_view name) {
+  if (name == "half_pixel") return PasteRule::kHalfPixel;
+  TORCH_CHECK_VALUE(name == "integer_box", kOp,
+                    ": rule must be 'half_pixel' or 'integer_box', got '", name, "'.");
+  return PasteRule::kIntegerBox;
 }
 
 // Whether torch's grid_sample fuses products into sums here, which depends on its build and on the
@@ -103,24 +93,23 @@ bool torch_fuses() {
 }
 
 // What one thread needs for one mask after the other.
-template <bool fused>
+template <PasteRule rule, bool fused>
 class Worker {
  public:
   Worker(int64_t height, int64_t width, float threshold)
       : height_(height),
         width_(width),
         threshold_(threshold),
-        paster_(best_compare_stretch<fused>()) {}
+        paster_(best_compare_stretch<rule, fused>()) {}
 
   std::string encode(const ProbabilityMap& map, const float* box) {
-    const PixelBox region = pasted_region(box, height_, width_);
+    const Side x = side_of_box<rule>(box[0], box[2], width_, map.width);
+    const Side y = side_of_box<rule>(box[1], box[3], height_, map.height);
     changes_.clear();
-    if (!region.empty()) {
-      x_.resize(region.width());
-      y_.resize(region.height());
-      sample_half_pixel<fused>(box[0], box[2], region.x0, map.width, x_);
-      sample_half_pixel<fused>(box[1], box[3], region.y0, map.height, y_);
-      paster_.paste(map, region, x_, y_, threshold_, height_, changes_);
+    if (x.first_pixel < x.end_pixel && y.first_pixel < y.end_pixel) {
+      sample_side<rule, fused>(x, map.width, x_);
+      sample_side<rule, fused>(y, map.height, y_);
+      paster_.paste(map, x_, x.first_pixel, y_, y.first_pixel, threshold_, height_, changes_);
     }
     return compress_changes(changes_, height_ * width_);
   }
@@ -135,12 +124,12 @@ class Worker {
   std::vector<int64_t> changes_;
 };
 
-template <bool fused>
+template <PasteRule rule, bool fused>
 std::vector<std::string> encode_all(const Arguments& args, int64_t height, int64_t width,
                                     float threshold) {
   std::vector<std::string> texts(static_cast<std::size_t>(args.masks.size(0)));
   at::parallel_for(0, args.masks.size(0), 1, [&](int64_t begin, int64_t end) {
-    Worker<fused> worker(height, width, threshold);
+    Worker<rule, fused> worker(height, width, threshold);
     for (int64_t n = begin; n < end; ++n) {
       texts[static_cast<std::size_t>(n)] = worker.encode(args.map(n), args.box(n));
     }
@@ -152,13 +141,20 @@ std::vector<std::string> encode_all(const Arguments& args, int64_t height, int64
 
 std::tuple<at::Tensor, at::Tensor> paste_masks_to_rle(const at::Tensor& masks,
                                                       const at::Tensor& boxes, int64_t height,
-                                                      int64_t width, double threshold) {
+                                                      int64_t width, double threshold,
+                                                      std::string_view rule) {
+  const PasteRule chosen = rule_named(rule);
   check_picture(kOp, height, width);
   const Arguments args = check_arguments(masks, boxes, threshold);
   static const bool fuses = torch_fuses();
-  const float limit = static_cast<float>(threshold);
-  return join_texts(fuses ? encode_all<true>(args, height, width, limit)
-                          : encode_all<false>(args, height, width, limit));
+  const bool half_pixel = chosen == PasteRule::kHalfPixel;
+  const auto encode =
+      half_pixel
+          ? (fuses ? encode_all<PasteRule::kHalfPixel, true>
+                   : encode_all<PasteRule::kHalfPixel, false>)
+          : (fuses ? encode_all<PasteRule::kIntegerBox, true>
+                   : encode_all<PasteRule::kIntegerBox, false>);
+  return join_texts(encode(args, height, width, static_cast<float>(threshold)));
 }
 
 }  // namespace polarseg

@@ -9,6 +9,7 @@ from torch import Tensor
 __all__ = ['paste_masks_to_rle', 'polygons_to_rle']
 
 FILL_RULES = ('fill', 'fill-4.8', 'fill-4.11', 'coco')
+PASTE_RULES = ('half_pixel', 'integer_box')
 MAX_PIXELS = 2**31 - 1
 
 
@@ -93,7 +94,7 @@ def _split_texts(text: Tensor, ends: Tensor, height: int, width: int) -> list[di
     ]
 
 
-def _check(op: str, height: int, width: int) -> None:
+def _check_picture(op: str, height: int, width: int) -> None:
     torch._check_value(
         height >= 0 and width >= 0 and height * width <= MAX_PIXELS,
         lambda: f'{op}: height and width must make 0 to {MAX_PIXELS} pixels.',
@@ -107,7 +108,7 @@ def _fake_polygons_to_rle(
     """Shapes and dtypes of the result, for tracing without data; how long it is depends on data."""
     if rule not in FILL_RULES:
         raise ValueError(f'polygons_to_rle: rule must be one of {FILL_RULES}, got {rule!r}.')
-    _check('polygons_to_rle', height, width)
+    _check_picture('polygons_to_rle', height, width)
     return _fake_texts(offsets.shape[0] - 1)
 
 
@@ -118,7 +119,72 @@ def _fake_texts(count: int | torch.SymInt) -> tuple[Tensor, Tensor]:
 
 
 def paste_masks_to_rle(
-    masks: Tensor, boxes: Tensor, height: int, width: int, threshold: float = 0.5
+    masks: Tensor,
+    boxes: Tensor,
+    height: int,
+    width: int,
+    threshold: float = 0.5,
+    rule: str = 'half_pixel',
 ) -> list[dict]:
-    text, ends = torch.ops.polarseg.paste_masks_to_rle(masks, boxes, height, width, threshold)
+    """Stretch masks over their boxes, cut them at a threshold and compress them to COCO RLE.
+
+    ``rule='half_pixel'``: the pixel (x, y) samples the map bilinearly at the normalised position
+    ``((x + 0.5 - x1) / (x2 - x1), (y + 0.5 - y1) / (y2 - y1))``, zeros lie around the map, and what
+    is at least the threshold is foreground. This is how mmdet and detectron2 paste (Mask R-CNN,
+    arXiv 1703.06870, with aligned pixels): on the CPU the result is, mask for mask,
+    ``_do_paste_mask`` of one mask at a time, compared with the threshold and encoded.
+
+    ``rule='integer_box'``: a ring of zeros is put round the map, the box is widened by as much
+    about its centre and truncated towards zero to whole pixels ``x1`` to ``x2``, both included; the
+    map is resized to that many pixels (``interpolate(mode='bilinear', align_corners=False)``), and
+    what is above the threshold is foreground. This is how CenterMask (arXiv 1911.06667) pastes.
+
+    The arithmetic is torch's, float32, operation by operation; whether torch fuses products into
+    sums depends on its build and on the processor, and the operator does as the torch that it runs
+    beside. Boxes that are not finite, lie beside the picture or are turned round by more than their
+    rounding give empty masks, where the originals fail. The work is proportional to the part of
+    the picture that a box covers.
+
+    Args:
+        masks: ``[N, R, S]`` floating-point, probabilities. Any device; copied to the host.
+        boxes: ``[N, 4]`` floating-point x1, y1, x2, y2 in pixels of the picture.
+        height: of the picture, pixels.
+        width: of the picture, pixels; ``height * width`` is below 2^31.
+        threshold: from 0 on; compared as float32.
+        rule: ``'half_pixel'`` or ``'integer_box'``.
+
+    Returns:
+        ``{'size': [height, width], 'counts': bytes}`` for each mask, as pycocotools has it.
+
+    Raises:
+        TypeError: if masks or boxes are not floating-point.
+        ValueError: if shapes do not fit together, or the size, the threshold or the rule is none.
+    """
+    text, ends = torch.ops.polarseg.paste_masks_to_rle(
+        masks, boxes, height, width, threshold, rule
+    )
     return _split_texts(text, ends, height, width)
+
+
+@torch.library.register_fake('polarseg::paste_masks_to_rle')
+def _fake_paste_masks_to_rle(
+    masks: Tensor,
+    boxes: Tensor,
+    height: int,
+    width: int,
+    threshold: float = 0.5,
+    rule: str = 'half_pixel',
+) -> tuple[Tensor, Tensor]:
+    """Shapes and dtypes of the result, for tracing without data."""
+    if rule not in PASTE_RULES:
+        raise ValueError(f'paste_masks_to_rle: rule must be one of {PASTE_RULES}, got {rule!r}.')
+    _check_picture('paste_masks_to_rle', height, width)
+    torch._check_value(
+        masks.dim() == 3 and boxes.dim() == 2 and boxes.shape[1] == 4,
+        lambda: 'paste_masks_to_rle: masks must be [n, r, s] and boxes [n, 4].',
+    )
+    torch._check_value(
+        masks.shape[0] == boxes.shape[0],
+        lambda: 'paste_masks_to_rle: there must be one box for each mask.',
+    )
+    return _fake_texts(masks.shape[0])
