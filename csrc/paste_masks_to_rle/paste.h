@@ -1,9 +1,9 @@
 // A map of probabilities stretched over a box of the picture and cut at a threshold, column by
 // column, to the positions at which the colour changes. Plain C++17 without torch.
 //
-// Columns whose pixels lie between the same two columns of the map share their neighbours. Of these,
-// only the cells of the map whose corners lie on both sides of the threshold are sampled pixel by
-// pixel: what interpolates values that are all above it is above it.
+// Columns whose pixels lie between the same two columns of the map share their neighbours. Of
+// these, only the cells of the map whose corners lie on both sides of the threshold are sampled
+// pixel by pixel: what interpolates values that are all above it is above it.
 #pragma once
 
 #include <algorithm>
@@ -70,14 +70,13 @@ inline CellKind cell_kind(const float (&corners)[4], float threshold) {
 // One map after the other; memory is kept between them.
 class MapPaster {
  public:
-  explicit MapPaster(CompareStretch compare) : compare_(compare) {}
-
   // Positions (column * picture_height + row), ascending, at which the colour of the mask changes.
   // x, y: samples of columns and rows, the first ones of which are first_column and first_row.
-  void paste(const ProbabilityMap& map, const AxisSamples& x, int64_t first_column,
-             const AxisSamples& y, int64_t first_row, float threshold, int64_t picture_height,
-             std::vector<int64_t>& changes) {
+  void paste(const ProbabilityMap& map, CompareStretch compare, const AxisSamples& x,
+             int64_t first_column, const AxisSamples& y, int64_t first_row, float threshold,
+             int64_t picture_height, std::vector<int64_t>& changes) {
     changes.clear();
+    compare_ = compare;
     prepare(y.size());
     const std::vector<CellRun> row_runs = CellRun::of(y);
     for (const CellRun& columns : CellRun::of(x)) {
@@ -127,8 +126,8 @@ class MapPaster {
       const float corners[4] = {
           map.at(rows.cell, columns.cell), map.at(rows.cell, columns.cell + 1),
           map.at(rows.cell + 1, columns.cell), map.at(rows.cell + 1, columns.cell + 1)};
-      const CellKind kind = rows.regular && columns.regular ? cell_kind(corners, threshold)
-                                                            : CellKind::kMixed;
+      const CellKind kind =
+          rows.regular && columns.regular ? cell_kind(corners, threshold) : CellKind::kMixed;
       if (kind == CellKind::kMixed) {
         for (int k = 0; k < 4; ++k) {
           float* neighbours = neighbours_[k].data();
@@ -174,7 +173,7 @@ class MapPaster {
     }
   }
 
-  CompareStretch compare_;
+  CompareStretch compare_ = nullptr;
   std::vector<float> neighbours_[4];
   std::vector<uint8_t> column_;
   std::vector<Stretch> mixed_;    // to be sampled in each column

@@ -1,7 +1,5 @@
 // paste_masks_to_rle: one task per mask, so the result does not depend on the number of threads.
 // Run lengths are wanted on the host, so tensors of other devices are copied here first.
-#include "paste_masks_to_rle_ops.h"
-
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/grid_sampler_2d.h>
@@ -14,6 +12,7 @@
 
 #include "../rle/rle_tensors.h"
 #include "paste.h"
+#include "paste_masks_to_rle_ops.h"
 
 namespace polarseg {
 namespace {
@@ -37,8 +36,8 @@ Arguments check_arguments(const at::Tensor& masks, const at::Tensor& boxes, doub
                    masks.scalar_type(), ".");
   TORCH_CHECK_TYPE(boxes.is_floating_point(), kOp, ": boxes must be floating-point, got ",
                    boxes.scalar_type(), ".");
-  TORCH_CHECK_VALUE(masks.dim() == 3, kOp, ": masks must have shape (n, r, s), got ",
-                    masks.sizes(), ".");
+  TORCH_CHECK_VALUE(masks.dim() == 3, kOp, ": masks must have shape (n, r, s), got ", masks.sizes(),
+                    ".");
   TORCH_CHECK_VALUE(boxes.dim() == 2 && boxes.size(1) == 4, kOp,
                     ": boxes must have shape (n, 4), x1, y1, x2, y2 of each, got ", boxes.sizes(),
                     ".");
@@ -97,10 +96,7 @@ template <PasteRule rule, bool fused>
 class Worker {
  public:
   Worker(int64_t height, int64_t width, float threshold)
-      : height_(height),
-        width_(width),
-        threshold_(threshold),
-        paster_(best_compare_stretch<rule, fused>()) {}
+      : height_(height), width_(width), threshold_(threshold) {}
 
   std::string encode(const ProbabilityMap& map, const float* box) {
     const Side x = side_of_box<rule>(box[0], box[2], width_, map.width);
@@ -109,7 +105,9 @@ class Worker {
     if (x.first_pixel < x.end_pixel && y.first_pixel < y.end_pixel) {
       sample_side<rule, fused>(x, map.width, x_);
       sample_side<rule, fused>(y, map.height, y_);
-      paster_.paste(map, x_, x.first_pixel, y_, y.first_pixel, threshold_, height_, changes_);
+      const CompareStretch compare = compare_stretch_for<rule, fused>(y.size, x.size);
+      paster_.paste(map, compare, x_, x.first_pixel, y_, y.first_pixel, threshold_, height_,
+                    changes_);
     }
     return compress_changes(changes_, height_ * width_);
   }
@@ -148,12 +146,10 @@ std::tuple<at::Tensor, at::Tensor> paste_masks_to_rle(const at::Tensor& masks,
   const Arguments args = check_arguments(masks, boxes, threshold);
   static const bool fuses = torch_fuses();
   const bool half_pixel = chosen == PasteRule::kHalfPixel;
-  const auto encode =
-      half_pixel
-          ? (fuses ? encode_all<PasteRule::kHalfPixel, true>
-                   : encode_all<PasteRule::kHalfPixel, false>)
-          : (fuses ? encode_all<PasteRule::kIntegerBox, true>
-                   : encode_all<PasteRule::kIntegerBox, false>);
+  const auto encode = half_pixel ? (fuses ? encode_all<PasteRule::kHalfPixel, true>
+                                          : encode_all<PasteRule::kHalfPixel, false>)
+                                 : (fuses ? encode_all<PasteRule::kIntegerBox, true>
+                                          : encode_all<PasteRule::kIntegerBox, false>);
   return join_texts(encode(args, height, width, static_cast<float>(threshold)));
 }
 

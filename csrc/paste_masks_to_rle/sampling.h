@@ -34,9 +34,9 @@ enum class PasteRule {
 
 // One side of a box: its pixels of the picture, and what sampling needs to know of it.
 struct Side {
-  float low;            // kHalfPixel: the side itself
+  float low;  // kHalfPixel: the side itself
   float high;
-  int64_t origin;       // kIntegerBox: first pixel of the resized map, and its size
+  int64_t origin;  // kIntegerBox: first pixel of the resized map, and its size
   int64_t size;
   int64_t first_pixel;  // pixels first_pixel to end_pixel - 1 may be foreground
   int64_t end_pixel;

@@ -51,8 +51,8 @@ class FifthEdge {
 
  private:
   int64_t across(int64_t origin, int64_t step) const {
-    return static_cast<int64_t>(static_cast<double>(origin) +
-                                slope_ * static_cast<double>(step) + .5);
+    return static_cast<int64_t>(static_cast<double>(origin) + slope_ * static_cast<double>(step) +
+                                .5);
   }
 
   int64_t guess(int64_t x) const {

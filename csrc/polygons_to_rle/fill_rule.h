@@ -1,6 +1,6 @@
-// A polygon filled as OpenCV fills it (cv2.fillPoly, cv2.drawContours with FILLED): its outline, and
-// by the even-odd rule what lies between its edges, which are followed row by row in fixed point of
-// 16 fractional bits. Plain C++17 without torch.
+// A polygon filled as OpenCV fills it (cv2.fillPoly, cv2.drawContours with FILLED): its outline,
+// and by the even-odd rule what lies between its edges, which are followed row by row in fixed
+// point of 16 fractional bits. Plain C++17 without torch.
 #pragma once
 
 #include <algorithm>
@@ -15,10 +15,10 @@ namespace polarseg {
 // Whose rule; the OpenCV versions differ in the start and slope of an edge.
 enum class FillRule {
   kPublished,  // up to 4.7: edges go from vertex to vertex, a row's pixels from the first whole one
-  kSince48,    // 4.8 to 4.10: an edge that leaves the picture has the slope of its clipped line, the
-               // others are half a pixel to the right, and a row's pixels begin with a partial one
-  kSince411,   // from 4.11: clipped slopes as before, upright where the clipped ends are level;
-               // elsewhere as published
+  kSince48,   // 4.8 to 4.10: an edge that leaves the picture has the slope of its clipped line, the
+              // others are half a pixel to the right, and a row's pixels begin with a partial one
+  kSince411,  // from 4.11: clipped slopes as before, upright where the clipped ends are level;
+              // elsewhere as published
 };
 
 constexpr int kFixedBits = 16;
@@ -70,8 +70,8 @@ inline void take_line(Point p, Point q, FillRule rule, int64_t height, int64_t w
   edges.push_back(edge_between(p, q, slope_p, slope_q));
 }
 
-// OpenCV's early test for polygons beside the picture. It matters only where it errs: the rows of an
-// edge are counted in 32 bits, so an edge of 2^31 rows or more may hide its polygon's inside.
+// OpenCV's early test for polygons beside the picture. It matters only where it errs: the rows of
+// an edge are counted in 32 bits, so an edge of 2^31 rows or more may hide its polygon's inside.
 inline bool seems_beside(const std::vector<FillEdge>& edges, int64_t width) {
   int64_t x_max = -1;
   int64_t x_min = INT64_MAX;
@@ -137,8 +137,8 @@ class RowFiller {
       if (first <= last) mask.set_span(first, last, y);
     }
     for (FillEdge& edge : active_) {
-      edge.x = static_cast<int64_t>(static_cast<uint64_t>(edge.x) +
-                                    static_cast<uint64_t>(edge.step));
+      edge.x =
+          static_cast<int64_t>(static_cast<uint64_t>(edge.x) + static_cast<uint64_t>(edge.step));
     }
   }
 

@@ -1,7 +1,5 @@
 // polygons_to_rle: one task per polygon, so the result does not depend on the number of threads.
 // Run lengths are wanted on the host, so tensors of other devices are copied here first.
-#include "polygons_to_rle_ops.h"
-
 #include <ATen/Parallel.h>
 
 #include <cmath>
@@ -12,6 +10,7 @@
 #include "../rle/rle_tensors.h"
 #include "coco_rule.h"
 #include "fill_rule.h"
+#include "polygons_to_rle_ops.h"
 
 namespace polarseg {
 namespace {
@@ -132,8 +131,8 @@ std::tuple<at::Tensor, at::Tensor> polygons_to_rle(const at::Tensor& vertices,
   at::parallel_for(0, polygons.size(), 1, [&](int64_t begin, int64_t end) {
     Worker worker(chosen, height, width);
     for (int64_t n = begin; n < end; ++n) {
-      texts[static_cast<std::size_t>(n)] = worker.encode(points.data() + polygons.begin(n),
-                                                         points.data() + polygons.begin(n + 1));
+      texts[static_cast<std::size_t>(n)] =
+          worker.encode(points.data() + polygons.begin(n), points.data() + polygons.begin(n + 1));
     }
   });
   return join_texts(texts);

@@ -10,7 +10,8 @@
 
 namespace polarseg {
 
-// Pictures larger than this are refused: pixel positions fit an int32 and run lengths COCO's uint32.
+// Pictures larger than this are refused: pixel positions fit an int32 and run lengths COCO's
+// uint32.
 constexpr int64_t kMaxPixels = (int64_t{1} << 31) - 1;
 
 // Appends one number: groups of 5 bits, low ones first, as characters from '0' on; bit 5 says that
