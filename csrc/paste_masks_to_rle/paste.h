@@ -165,10 +165,15 @@ class MapPaster {
         std::memcpy(&here, pixels + i, sizeof(here));
         std::memcpy(&before, pixels + i - 1, sizeof(before));
         if (here == before) continue;
+        // Without branches: where the colour changes often, they would be guessed wrong.
+        int64_t found[kStep];
+        int64_t count = 0;
         const int64_t end = std::min(i + kStep, stretch.end);
         for (int64_t k = i; k < end; ++k) {
-          if (pixels[k] != pixels[k - 1]) changes.push_back(position + k);
+          found[count] = position + k;
+          count += pixels[k] != pixels[k - 1] ? 1 : 0;
         }
+        changes.insert(changes.end(), found, found + count);
       }
     }
   }
