@@ -1,6 +1,7 @@
 """Polygons and box masks to COCO run lengths, without a picture for each object."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -45,9 +46,11 @@ def polygons_to_rle(
         ``{'size': [height, width], 'counts': bytes}`` for each polygon, as pycocotools has it.
 
     Raises:
+        TypeError: if a polygon is neither tensor nor array.
         ValueError: if a shape is another, the size or the rule does not exist, or a vertex is not
             finite or beyond the range of int32 (``coco``: 2^30 fifths of a pixel).
     """
+    height, width = int(height), int(width)
     vertices, offsets = _pack_polygons(polygons)
     text, ends = torch.ops.polarseg.polygons_to_rle(vertices, offsets, height, width, rule)
     return _split_texts(text, ends, height, width)
@@ -63,7 +66,12 @@ def _pack_polygons(polygons: Tensor | Sequence[Tensor | np.ndarray]) -> tuple[Te
             )
         count, size = polygons.shape[:2]
         return _real(polygons.reshape(-1, 2)), torch.arange(count + 1) * size
-    parts = [_real(torch.as_tensor(polygon)) for polygon in polygons]
+    parts = [
+        _real(
+            torch.from_numpy(np.ascontiguousarray(part)) if isinstance(part, np.ndarray) else part
+        )
+        for part in polygons
+    ]
     for index, part in enumerate(parts):
         if part.numel() and (part.dim() != 2 or part.shape[1] != 2):
             raise ValueError(
@@ -77,6 +85,10 @@ def _pack_polygons(polygons: Tensor | Sequence[Tensor | np.ndarray]) -> tuple[Te
 
 def _real(tensor: Tensor) -> Tensor:
     """As float32 or float64, whichever holds the values exactly."""
+    if not isinstance(tensor, Tensor):
+        raise TypeError(
+            f'polygons_to_rle: each polygon must be a tensor or an array, got {type(tensor)}.'
+        )
     if tensor.is_complex():
         raise ValueError(f'polygons_to_rle: vertices must be real numbers, got {tensor.dtype}.')
     if tensor.dtype in (torch.float32, torch.float64):
@@ -88,10 +100,7 @@ def _split_texts(text: Tensor, ends: Tensor, height: int, width: int) -> list[di
     """The operators' tensors as pycocotools' dictionaries."""
     data = text.numpy().tobytes()
     bounds = ends.tolist()
-    return [
-        {'size': [height, width], 'counts': data[start:end]}
-        for start, end in zip(bounds, bounds[1:])
-    ]
+    return [{'size': [height, width], 'counts': data[start:end]} for start, end in pairwise(bounds)]
 
 
 def _check_picture(op: str, height: int, width: int) -> None:
@@ -160,9 +169,8 @@ def paste_masks_to_rle(
         TypeError: if masks or boxes are not floating-point.
         ValueError: if shapes do not fit together, or the size, the threshold or the rule is none.
     """
-    text, ends = torch.ops.polarseg.paste_masks_to_rle(
-        masks, boxes, height, width, threshold, rule
-    )
+    height, width = int(height), int(width)
+    text, ends = torch.ops.polarseg.paste_masks_to_rle(masks, boxes, height, width, threshold, rule)
     return _split_texts(text, ends, height, width)
 
 
