@@ -39,13 +39,6 @@ def test_pixels_inside_the_picture_are_those_of_cv2(vertices):
         assert mask.any()
 
 
-def test_pixels_beyond_the_picture_are_those_of_a_larger_one(polygons, vertices):
-    # Clipping a line to the picture may move its pixels by one; edges stay where they are.
-    larger = PolygonInstances(vertices.trunc() + 16, HEIGHT + 48, WIDTH + 48).to_ndarray()
-    cut = larger[:, 16 : 16 + HEIGHT, 16 : 16 + WIDTH]
-    assert np.abs(cut.astype(int) - polygons.to_ndarray()).sum() <= 0.002 * cut.size
-
-
 def test_vertices_are_truncated_and_the_outline_is_filled():
     mask = fill_polygon(np.array([[2.9, 3.9], [6.9, 3.2], [6.1, 5.9], [2.2, 5.1]]), 10, 12)
     expected = np.zeros((10, 12), np.uint8)
