@@ -67,7 +67,8 @@ POLARSEG_ALWAYS_INLINE float mean_as_interpolate(const Neighbours& at, int64_t i
 // Weights of the left and right neighbours are those of the column.
 template <MeanOrder order, bool fused>
 POLARSEG_ALWAYS_INLINE void compare_stretch(const Neighbours& at, float left, float right,
-                                            float threshold, int64_t size, uint8_t* foreground) {
+                                            float threshold, int64_t size,
+                                            uint8_t* __restrict foreground) {
   for (int64_t i = 0; i < size; ++i) {
     if constexpr (order == MeanOrder::kGridSample) {
       foreground[i] = mean_as_grid_sample<fused>(at, i, left, right) >= threshold ? 1 : 0;
@@ -83,23 +84,22 @@ using CompareStretch = void (*)(const Neighbours&, float, float, float, int64_t,
 
 template <MeanOrder order, bool fused>
 inline void compare_stretch_plain(const Neighbours& at, float left, float right, float threshold,
-                                  int64_t size, uint8_t* foreground) {
+                                  int64_t size, uint8_t* __restrict foreground) {
   compare_stretch<order, fused>(at, left, right, threshold, size, foreground);
 }
 
 #ifdef POLARSEG_X86_DISPATCH
 template <MeanOrder order, bool fused>
-__attribute__((target("avx2,fma"))) inline void compare_stretch_avx2(const Neighbours& at,
-                                                                     float left, float right,
-                                                                     float threshold, int64_t size,
-                                                                     uint8_t* foreground) {
+__attribute__((target("avx2,fma"))) inline void compare_stretch_avx2(
+    const Neighbours& at, float left, float right, float threshold, int64_t size,
+    uint8_t* __restrict foreground) {
   compare_stretch<order, fused>(at, left, right, threshold, size, foreground);
 }
 
 template <MeanOrder order, bool fused>
 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma"))) inline void
 compare_stretch_avx512(const Neighbours& at, float left, float right, float threshold, int64_t size,
-                       uint8_t* foreground) {
+                       uint8_t* __restrict foreground) {
   compare_stretch<order, fused>(at, left, right, threshold, size, foreground);
 }
 #endif

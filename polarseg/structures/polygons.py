@@ -92,14 +92,11 @@ class PolygonInstances:
             return self.vertices.new_zeros(0, 4)
         return torch.cat([self.vertices.amin(dim=1), self.vertices.amax(dim=1)], dim=-1)
 
-    def _arrays(self) -> np.ndarray:
-        return self.vertices.detach().float().cpu().numpy()
-
     def to_ndarray(self) -> np.ndarray:
-        """``[N, height, width]`` uint8 masks by :func:`fill_polygon`."""
+        """``[N, height, width]`` uint8 masks by the rule of :func:`fill_polygon`."""
         masks = np.zeros((len(self), self.height, self.width), np.uint8)
-        for mask, polygon in zip(masks, self._arrays()):
-            mask[:] = fill_polygon(polygon, self.height, self.width)
+        for mask, rle in zip(masks, self.to_rle()):
+            mask[:] = coco_mask.decode(rle)
         return masks
 
     def to_rle(self) -> list[dict]:
@@ -115,4 +112,5 @@ class PolygonInstances:
         COCO fills these by its own rule, which leaves out part of the outline that
         :meth:`to_rle` includes.
         """
-        return [[polygon.reshape(-1).tolist()] for polygon in self._arrays()]
+        polygons = self.vertices.detach().float().cpu()
+        return [[polygon.reshape(-1).tolist()] for polygon in polygons]
