@@ -2,7 +2,9 @@
 #include <torch/library.h>
 
 #include "deform_conv2d/deform_conv2d_ops.h"
+#include "paste_masks_to_rle/paste_masks_to_rle_ops.h"
 #include "polar_rays/polar_rays_ops.h"
+#include "polygons_to_rle/polygons_to_rle_ops.h"
 
 TORCH_LIBRARY(polarseg, m) {
   m.def(
@@ -19,12 +21,28 @@ TORCH_LIBRARY(polarseg, m) {
       "polar_ray_targets(Tensor contours, Tensor offsets, Tensor locations, Tensor instance_index, "
       "int num_rays=36, str mode=\"binned\") -> Tensor",
       {at::Tag::pt2_compliant_tag});
+  m.def(
+      "polygons_to_rle(Tensor vertices, Tensor offsets, int height, int width, str rule=\"fill\") "
+      "-> (Tensor, Tensor)",
+      {at::Tag::pt2_compliant_tag});
+  m.def(
+      "paste_masks_to_rle(Tensor masks, Tensor boxes, int height, int width, float threshold=0.5, "
+      "str rule=\"half_pixel\") -> (Tensor, Tensor)",
+      {at::Tag::pt2_compliant_tag});
 }
 
 TORCH_LIBRARY_IMPL(polarseg, CPU, m) {
   m.impl("deform_conv2d", &polarseg::deform_conv2d_cpu);
   m.impl("deform_conv2d_backward", &polarseg::deform_conv2d_backward_cpu);
   m.impl("polar_ray_targets", &polarseg::polar_ray_targets_cpu);
+  m.impl("polygons_to_rle", &polarseg::polygons_to_rle);
+  m.impl("paste_masks_to_rle", &polarseg::paste_masks_to_rle);
+}
+
+// Run lengths are made on the host whatever the device, so these need no CUDA to be compiled.
+TORCH_LIBRARY_IMPL(polarseg, CUDA, m) {
+  m.impl("polygons_to_rle", &polarseg::polygons_to_rle);
+  m.impl("paste_masks_to_rle", &polarseg::paste_masks_to_rle);
 }
 
 TORCH_LIBRARY_IMPL(polarseg, AutocastCPU, m) {

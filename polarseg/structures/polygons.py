@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 import torch
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
+from polarseg.ops import polygons_to_rle
 from polarseg.structures.indexing import InstanceIndex, chosen_rows
 
 __all__ = ['PolygonInstances', 'fill_polygon']
@@ -16,8 +16,9 @@ __all__ = ['PolygonInstances', 'fill_polygon']
 def fill_polygon(polygon: np.ndarray, height: int, width: int) -> np.ndarray:
     """Rasterise one polygon by the published rule.
 
-    Vertices are truncated towards zero to whole pixels, then OpenCV fills the polygon, outline
-    included; where it crosses itself OpenCV's even-odd rule decides.
+    Vertices are truncated towards zero to whole pixels, then the polygon is filled as OpenCV up to
+    4.7 fills it, outline included; where it crosses itself the even-odd rule decides. This is rule
+    ``fill`` of :func:`polarseg.ops.polygons_to_rle`, whichever OpenCV is installed.
 
     Args:
         polygon: ``[V, 2]`` x, y, pixels of the canvas.
@@ -25,11 +26,11 @@ def fill_polygon(polygon: np.ndarray, height: int, width: int) -> np.ndarray:
 
     Returns:
         ``[height, width]`` uint8, 1 inside.
+
+    Raises:
+        ValueError: if a vertex is not finite or beyond the range of int32.
     """
-    canvas = np.zeros((height, width), np.uint8)
-    if len(polygon):
-        cv2.drawContours(canvas, [polygon.astype(np.int32)[:, None]], -1, 1, cv2.FILLED)
-    return canvas
+    return np.ascontiguousarray(coco_mask.decode(polygons_to_rle([polygon], height, width)[0]))
 
 
 class PolygonInstances:
@@ -91,22 +92,19 @@ class PolygonInstances:
             return self.vertices.new_zeros(0, 4)
         return torch.cat([self.vertices.amin(dim=1), self.vertices.amax(dim=1)], dim=-1)
 
-    def _arrays(self) -> np.ndarray:
-        return self.vertices.detach().float().cpu().numpy()
-
     def to_ndarray(self) -> np.ndarray:
-        """``[N, height, width]`` uint8 masks by :func:`fill_polygon`."""
+        """``[N, height, width]`` uint8 masks by the rule of :func:`fill_polygon`."""
         masks = np.zeros((len(self), self.height, self.width), np.uint8)
-        for mask, polygon in zip(masks, self._arrays()):
-            mask[:] = fill_polygon(polygon, self.height, self.width)
+        for mask, rle in zip(masks, self.to_rle()):
+            mask[:] = coco_mask.decode(rle)
         return masks
 
     def to_rle(self) -> list[dict]:
-        """COCO RLE of every mask: ``{'size': [height, width], 'counts': bytes}``."""
-        return [
-            coco_mask.encode(np.asfortranarray(fill_polygon(polygon, self.height, self.width)))
-            for polygon in self._arrays()
-        ]
+        """COCO RLE of every mask: ``{'size': [height, width], 'counts': bytes}``.
+
+        The masks are those of :meth:`to_ndarray`, which are not made for it.
+        """
+        return polygons_to_rle(self.vertices.detach().float(), self.height, self.width)
 
     def to_coco_polygons(self) -> list[list[list[float]]]:
         """COCO ``segmentation`` lists, ``[[x0, y0, x1, y1, ...]]`` for each instance.
@@ -114,4 +112,5 @@ class PolygonInstances:
         COCO fills these by its own rule, which leaves out part of the outline that
         :meth:`to_rle` includes.
         """
-        return [[polygon.reshape(-1).tolist()] for polygon in self._arrays()]
+        polygons = self.vertices.detach().float().cpu()
+        return [[polygon.reshape(-1).tolist()] for polygon in polygons]
