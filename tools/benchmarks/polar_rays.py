@@ -1,0 +1,267 @@
+"""Measure polar_ray_targets, and all of PolarMask's label making, beside Python and torch.
+
+    python tools/benchmarks/polar_rays.py --threads 1 --golden-dir FOLDER
+
+FOLDER holds stored published targets (polarmask_targets.json and .npz): their pictures are measured
+too, and the lengths must be the stored ones bit for bit.
+"""
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+from comparisons import Comparison, close
+from harness import Case, Peer, Subject, main, new_parser
+from peers.polar_rays import (
+    degrees_and_lengths,
+    loop_binned,
+    vectorised_binned,
+    vectorised_exact,
+)
+from pictures import (
+    Picture,
+    RayInputs,
+    build_head,
+    feature_sizes,
+    instances_of,
+    published_pictures,
+    ray_inputs,
+    synthetic_masks,
+)
+from torch import Tensor
+
+from polarseg.datasets.transforms import TracePolarContours
+from polarseg.ops import polar_ray_targets
+
+NUM_RAYS = 36
+SIZE = (800, 1280)
+COUNTS = (7, 20, 60)
+QUICK_SIZE = (96, 128)
+QUICK_COUNTS = (2, 3)
+EXACT_TOLERANCE = 1e-5
+# ours is as exact as double makes it, so only angles that float32 cannot tell from a whole degree
+# may fall to either side of it
+BORDER = 4 * 360 * torch.finfo(torch.float32).eps
+LOOP = 'Python loop'
+VECTORISED = 'torch, vectorised'
+RayFunction = Callable[..., Tensor]
+
+
+# ---- comparing -----------------------------------------------------------------------------------
+
+
+def compare_binned(inputs: RayInputs, ours: Tensor, theirs: Tensor) -> Comparison:
+    """Identical, or different where a contour point lies within rounding of a degree's border.
+
+    A ray's length depends on which points fall into the seven degrees round it. A difference is
+    allowed if an angle among the points of those degrees is within float32 rounding of a whole
+    degree, or if the lengths are neighbouring float32 numbers: torch's root may be off by a unit
+    in the last place, as a matter of the vector maths library in use.
+    """
+    if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
+        return Comparison(False, None, False, 'shapes or dtypes differ')
+    different = ours != theirs
+    if not different.any():
+        return Comparison(True)
+    error = float((ours - theirs).abs().max())
+    unexplained = points = 0
+    for row in different.any(dim=1).nonzero()[:, 0].tolist():
+        angles = border_degrees(inputs, row)
+        points += len(angles)
+        for ray in different[row].nonzero()[:, 0].tolist():
+            middle = ray * 360 / ours.shape[1] + 0.5
+            near = bool(len(angles)) and bool(((angles - middle).abs() < 4).any())
+            unit = torch.nextafter(ours[row, ray], theirs[row, ray]) == theirs[row, ray]
+            unexplained += not (near or bool(unit))
+    note = (
+        f'{int(different.sum())} of {ours.numel()} rays differ '
+        f'({points} points within rounding of a border)'
+    )
+    if unexplained:
+        note += f', {unexplained} without a reason'
+    return Comparison(False, error, unexplained == 0, note)
+
+
+def border_degrees(inputs: RayInputs, row: int) -> Tensor:
+    """The whole degrees from which a contour point of a positive is only rounding away."""
+    start, end = inputs.offsets[inputs.instance_index[row] + torch.arange(2)].tolist()
+    difference = inputs.contours[start:end] - inputs.locations[row]
+    degrees, _ = degrees_and_lengths(difference)
+    exact = torch.atan2(*difference.double().unbind(dim=1)) * 180 / math.pi % 360
+    whole = exact.round()
+    near = ((exact - whole).abs() <= BORDER) | ((degrees - whole).abs() <= BORDER)
+    return whole[near]
+
+
+def compare_pictures(
+    all_inputs: Sequence[RayInputs], ours: Sequence[Tensor], theirs: Sequence[Tensor]
+) -> Comparison:
+    """:func:`compare_binned` over several pictures; their notes together."""
+    found = [compare_binned(*pair) for pair in zip(all_inputs, ours, theirs)]
+    errors = [one.max_error for one in found if one.max_error is not None]
+    return Comparison(
+        all(one.identical for one in found),
+        max(errors) if errors else None,
+        all(one.ok for one in found),
+        '; '.join(one.note for one in found if one.note),
+    )
+
+
+def compare_with_stored(stored: Sequence[Tensor], ours: Sequence[Tensor]) -> Comparison:
+    """Bit for bit the published lengths."""
+    same = [torch.equal(own.cpu(), other) for own, other in zip(ours, stored)]
+    note = f'stored published lengths: {sum(same)} of {len(same)} pictures identical'
+    return Comparison(all(same), None, all(same), note)
+
+
+# ---- rays of one picture -------------------------------------------------------------------------
+
+
+def synthetic_inputs(count: int, options: argparse.Namespace) -> RayInputs:
+    """The positives of a synthetic picture."""
+    head = build_head()
+    size = QUICK_SIZE if options.quick else SIZE
+    instances = instances_of(synthetic_masks(count, *size, seed=count), TracePolarContours())
+    return ray_inputs(instances, feature_sizes(*size, head), head).to(options.device)
+
+
+def prepare_rays(count: int, mode: str, options: argparse.Namespace) -> Subject:
+    """The operator's two modes on a synthetic picture."""
+    inputs = synthetic_inputs(count, options)
+    arguments = inputs.arguments()
+
+    def ours(mode: str = mode) -> Tensor:
+        return polar_ray_targets(*arguments, NUM_RAYS, mode)
+
+    def peer(function: RayFunction, compare: Callable) -> Peer:
+        return Peer(lambda: function(*arguments, NUM_RAYS), compare)
+
+    if mode == 'exact':
+        peers = {
+            VECTORISED: peer(vectorised_exact, close(EXACT_TOLERANCE)),
+            'ours, binned': Peer(partial(ours, 'binned'), compare=None),
+        }
+    else:
+        compare = partial(compare_binned, inputs)
+        peers = {LOOP: peer(loop_binned, compare), VECTORISED: peer(vectorised_binned, compare)}
+    return Subject(ours, peers)
+
+
+# ---- the pictures of stored published targets ----------------------------------------------------
+
+
+def prepare_published(options: argparse.Namespace) -> Subject:
+    """All pictures of the stored targets, one call for each."""
+    pictures: list[Picture] = list(published_pictures(options.golden_dir, build_head()))
+    inputs = [picture.inputs.to(options.device) for picture in pictures]
+
+    def each(function: RayFunction) -> list[Tensor]:
+        return [function(*one.arguments(), NUM_RAYS) for one in inputs]
+
+    compare = partial(compare_pictures, inputs)
+    return Subject(
+        partial(each, polar_ray_targets),
+        {
+            LOOP: Peer(partial(each, loop_binned), compare),
+            VECTORISED: Peer(partial(each, vectorised_binned), compare),
+        },
+        check=partial(compare_with_stored, [picture.rays for picture in pictures]),
+    )
+
+
+# ---- labels: from masks to targets ---------------------------------------------------------------
+
+
+class LabelMaking:
+    """A picture's way from instance masks to ray targets, whole and in parts, on the CPU.
+
+    Args:
+        count: number of instances.
+        size: height and width of the network's input, pixels.
+    """
+
+    def __init__(self, count: int, size: tuple[int, int]) -> None:
+        self.head = build_head()
+        self.transform = TracePolarContours()
+        self.sample = synthetic_masks(count, *size, seed=count)
+        self.sizes = feature_sizes(*size, self.head)
+        self.instances = self.trace()
+        self.inputs = self.assign()
+
+    def trace(self):  # noqa: ANN201 InstanceData
+        """Contours and mass centres, by the loader's transform."""
+        return instances_of(self.sample, self.transform)
+
+    def assign(self) -> RayInputs:
+        """The positives, by the head's assigner."""
+        return ray_inputs(self.instances, self.sizes, self.head)
+
+    def rays(self, function: RayFunction = polar_ray_targets) -> Tensor:
+        """The lengths."""
+        return function(*self.inputs.arguments(), NUM_RAYS)
+
+    def whole(self) -> Tensor:
+        """All of it, by the transform and the head's target function."""
+        return self.head.get_targets(self.sizes, [self.trace()]).rays
+
+    def whole_by(self, function: RayFunction) -> Tensor:
+        """All of it with another way to the lengths."""
+        inputs = ray_inputs(self.trace(), self.sizes, self.head)
+        return function(*inputs.arguments(), NUM_RAYS)
+
+
+def prepare_labels(count: int, part: str | None, options: argparse.Namespace) -> Subject:
+    """The whole beside peers, or the time of one part."""
+    making = LabelMaking(count, QUICK_SIZE if options.quick else SIZE)
+    compare = partial(compare_binned, making.inputs)
+    if part is None:
+        return Subject(
+            making.whole,
+            {
+                LOOP: Peer(partial(making.whole_by, loop_binned), compare),
+                VECTORISED: Peer(partial(making.whole_by, vectorised_binned), compare),
+            },
+        )
+    return Subject(getattr(making, part))
+
+
+LABEL_PARTS = {'contours and centres': 'trace', 'assignment': 'assign', 'rays': 'rays'}
+
+
+def list_cases(options: argparse.Namespace) -> list[Case]:
+    """All cases."""
+    counts = QUICK_COUNTS if options.quick else COUNTS
+    cases = [
+        Case('polar_ray_targets', f'{mode}, {count} instances', partial(prepare_rays, count, mode))
+        for mode in ('binned', 'exact')
+        for count in counts
+    ]
+    if options.golden_dir is not None:
+        cases.append(Case('polar_ray_targets', 'binned, published pictures', prepare_published))
+    if options.device == 'cpu':
+        parts = {f': {name}': method for name, method in LABEL_PARTS.items()}
+        cases += [
+            Case(
+                'PolarMask label making',
+                f'labels, {counts[-1]} instances{name}',
+                partial(prepare_labels, counts[-1], part),
+                threads=1,
+            )
+            for name, part in ({'': None} | parts).items()
+        ]
+    return cases
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Measure and report; the exit status."""
+    parser = new_parser(__doc__)
+    parser.add_argument('--golden-dir', type=Path, metavar='DIR', help='stored published targets')
+    return main(list_cases, parser, argv)
+
+
+if __name__ == '__main__':
+    sys.exit(run())
