@@ -30,6 +30,7 @@ __all__ = [
     'RayInputs',
     'build_head',
     'feature_sizes',
+    'golden_folder',
     'instances_of',
     'published_pictures',
     'ray_inputs',
@@ -38,6 +39,7 @@ __all__ = [
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / 'configs/polarmask/4gpu/polar_768_1x_r50.py'
+TARGETS = ('polarmask_targets.json', 'polarmask_targets.npz')
 
 
 @dataclass(frozen=True)
@@ -77,9 +79,9 @@ class Picture:
 def synthetic_masks(count: int, height: int, width: int, seed: int = 0) -> dict:
     """Random smooth blobs as a loader's sample holds them behind the geometric transforms.
 
-    Sizes are spread over the scales as COCO's are: two fifths below 5 % of the picture's shorter
-    side, a quarter beyond 20 % of it. A blob is an ellipse of random axes whose outline five
-    harmonics bend.
+    Radii are spread evenly over the scales, from 1.6 % to 32 % of the picture's shorter side; on
+    800 x 1280 pixels the median area is that of a square of 100 pixels, about COCO's at that size.
+    A blob is an ellipse of random axes whose outline five harmonics bend.
 
     Returns:
         ``gt_masks``, ``gt_bboxes`` (naming their last pixel, the published convention),
@@ -163,16 +165,23 @@ def ray_inputs(
 # ---- pictures of stored published targets --------------------------------------------------------
 
 
-def published_pictures(folder: Path, head: PolarMaskHead) -> Iterator[Picture]:
-    """The pictures of ``polarmask_targets.json`` and ``.npz``, through the config's own pipeline.
+def golden_folder(text: str) -> Path:
+    """A folder that holds ``TARGETS``, for a command line's option."""
+    folder = Path(text)
+    for name in TARGETS:
+        if not (folder / name).is_file():
+            raise argparse.ArgumentTypeError(f'there is no {folder / name}')
+    return folder
 
-    Raises:
-        argparse.ArgumentTypeError: if the folder lacks one of the two files.
+
+def published_pictures(folder: Path, head: PolarMaskHead) -> Iterator[Picture]:
+    """The pictures of stored published targets, through the config's own pipeline.
+
+    Args:
+        folder: from :func:`golden_folder`.
+        head: whose assigner picks the positives.
     """
-    files = [folder / f'polarmask_targets.{suffix}' for suffix in ('json', 'npz')]
-    for path in files:
-        if not path.is_file():
-            raise argparse.ArgumentTypeError(f'--golden-dir: there is no {path}')
+    files = [folder / name for name in TARGETS]
     entries = json.loads(files[0].read_text(encoding='utf-8'))['entries']
     # entries at another size name the picture whose annotations they share
     annotations = {

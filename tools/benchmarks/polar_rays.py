@@ -11,13 +11,11 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 
 import torch
 from comparisons import Comparison, close
 from harness import Case, Peer, Subject, main, new_parser
 from peers.polar_rays import (
-    degrees_and_lengths,
     loop_binned,
     vectorised_binned,
     vectorised_exact,
@@ -27,6 +25,7 @@ from pictures import (
     RayInputs,
     build_head,
     feature_sizes,
+    golden_folder,
     instances_of,
     published_pictures,
     ray_inputs,
@@ -43,8 +42,7 @@ COUNTS = (7, 20, 60)
 QUICK_SIZE = (96, 128)
 QUICK_COUNTS = (2, 3)
 EXACT_TOLERANCE = 1e-5
-# ours is as exact as double makes it, so only angles that float32 cannot tell from a whole degree
-# may fall to either side of it
+# Degrees. Angles that float32 arithmetic may put on either side of a whole degree.
 BORDER = 4 * 360 * torch.finfo(torch.float32).eps
 LOOP = 'Python loop'
 VECTORISED = 'torch, vectorised'
@@ -58,43 +56,48 @@ def compare_binned(inputs: RayInputs, ours: Tensor, theirs: Tensor) -> Compariso
     """Identical, or different where a contour point lies within rounding of a degree's border.
 
     A ray's length depends on which points fall into the seven degrees round it. A difference is
-    allowed if an angle among the points of those degrees is within float32 rounding of a whole
-    degree, or if the lengths are neighbouring float32 numbers: torch's root may be off by a unit
-    in the last place, as a matter of the vector maths library in use.
+    allowed if, among the borders of those degrees, one has a contour point within float32 rounding
+    of it; or if the lengths are neighbouring float32 numbers: torch's root may be off by a unit in
+    the last place, as a matter of the vector maths library in use.
     """
     if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
         return Comparison(False, None, False, 'shapes or dtypes differ')
-    different = ours != theirs
-    if not different.any():
+    different = (ours != theirs).nonzero().tolist()
+    if not different:
         return Comparison(True)
-    error = float((ours - theirs).abs().max())
-    unexplained = points = 0
-    for row in different.any(dim=1).nonzero()[:, 0].tolist():
-        angles = border_degrees(inputs, row)
-        points += len(angles)
-        for ray in different[row].nonzero()[:, 0].tolist():
-            middle = ray * 360 / ours.shape[1] + 0.5
-            near = bool(len(angles)) and bool(((angles - middle).abs() < 4).any())
-            unit = torch.nextafter(ours[row, ray], theirs[row, ray]) == theirs[row, ray]
-            unexplained += not (near or bool(unit))
-    note = (
-        f'{int(different.sum())} of {ours.numel()} rays differ '
-        f'({points} points within rounding of a border)'
-    )
-    if unexplained:
-        note += f', {unexplained} without a reason'
-    return Comparison(False, error, unexplained == 0, note)
+    units = unexplained = points = 0
+    for row, ray in different:
+        near = points_at_borders(inputs, row, ray * 360 // ours.shape[1])
+        points += near
+        if near == 0:
+            own, other = ours[row, ray], theirs[row, ray]
+            is_unit = bool(torch.nextafter(own, other) == other)
+            units += is_unit
+            unexplained += not is_unit
+    note = f'{len(different)} of {ours.numel()} rays differ ('
+    note += f'{points} points within rounding of their degrees, {units} by a unit of the root, '
+    note += f'{unexplained} without a reason)'
+    return Comparison(False, float((ours - theirs).abs().max()), unexplained == 0, note)
 
 
-def border_degrees(inputs: RayInputs, row: int) -> Tensor:
-    """The whole degrees from which a contour point of a positive is only rounding away."""
+def points_at_borders(inputs: RayInputs, row: int, degree: int) -> int:
+    """How many contour points are only rounding away from a border that matters to a ray.
+
+    Those of the seven degrees that may answer for it.
+
+    Args:
+        inputs: of the operator.
+        row: the positive.
+        degree: the ray's whole degree.
+    """
     start, end = inputs.offsets[inputs.instance_index[row] + torch.arange(2)].tolist()
     difference = inputs.contours[start:end] - inputs.locations[row]
-    degrees, _ = degrees_and_lengths(difference)
-    exact = torch.atan2(*difference.double().unbind(dim=1)) * 180 / math.pi % 360
+    exact = torch.atan2(*difference.double().unbind(dim=1)) * 180 / math.pi
     whole = exact.round()
-    near = ((exact - whole).abs() <= BORDER) | ((degrees - whole).abs() <= BORDER)
-    return whole[near]
+    # degrees -3 to 3 round the ray's own have the borders -3 to 4
+    from_middle = (whole - (degree + 0.5) + 180) % 360 - 180
+    near = ((exact - whole).abs() <= BORDER) & (from_middle.abs() < 4)
+    return int(near.sum())
 
 
 def compare_pictures(
@@ -259,7 +262,9 @@ def list_cases(options: argparse.Namespace) -> list[Case]:
 def run(argv: Sequence[str] | None = None) -> int:
     """Measure and report; the exit status."""
     parser = new_parser(__doc__)
-    parser.add_argument('--golden-dir', type=Path, metavar='DIR', help='stored published targets')
+    parser.add_argument(
+        '--golden-dir', type=golden_folder, metavar='DIR', help='stored published targets'
+    )
     return main(list_cases, parser, argv)
 
 

@@ -10,7 +10,7 @@ from mmengine.config import ConfigDict
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-__all__ = ['drawn_polygons', 'coco_polygons', 'pasted_masks']
+__all__ = ['coco_polygons', 'drawn_polygons', 'pasted_masks']
 
 
 def drawn_polygons(polygons: Sequence[np.ndarray], height: int, width: int) -> list[dict]:
