@@ -254,6 +254,20 @@ def test_only_differences_at_a_border_are_allowed(tool):
     assert compare(inputs, ours, torch.where(torch.arange(36) == 3, unit, ours)).ok
 
 
+@pytest.mark.parametrize(
+    ('a_unit_off', 'factor', 'ok'), [(False, 1, False), (True, 1, True), (True, 2, False)]
+)
+def test_on_a_gpu_stored_lengths_may_be_a_unit_off(tool, a_unit_off, factor, ok):
+    compare = tool('polar_rays').compare_with_stored
+    stored = [torch.full((2, 36), 3.0), torch.full((1, 36), 1e-6)]
+    other = [stored[0] + factor * 2.0**-22, stored[1]]
+    found = compare(stored, a_unit_off, other)
+    assert (found.identical, found.ok) == (False, ok)
+    assert '1 of 2 pictures identical' in found.note
+    assert compare(stored, a_unit_off, stored).identical
+    assert not compare(stored, a_unit_off, stored[:1]).ok
+
+
 # ---- peers ---------------------------------------------------------------------------------------
 
 
