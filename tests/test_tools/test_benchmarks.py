@@ -96,6 +96,12 @@ def test_slow_callables_run_less_often_but_three_times(tool, took, seconds, roun
     assert len(times) == rounds
 
 
+def test_a_long_call_before_is_warm_up_enough(tool):
+    clock = FakeClock(ours=5.0)
+    tool('harness').measure([lambda: 'ours'], 1.0, clock, took=5.0)
+    assert len(clock.calls) == 3
+
+
 def test_medians_extremes_and_ratio(tool):
     row = tool('harness').figures([[0.002, 0.004, 0.009], [0.040, 0.030, 0.020]])
     assert [row['ours_ms'], row['ours_min'], row['ours_max']] == pytest.approx([4, 2, 9])

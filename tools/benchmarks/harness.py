@@ -79,7 +79,10 @@ class Case:
 
 
 def measure(
-    runs: Sequence[Callable[[], Any]], seconds: float, clock: Callable[[Callable[[], Any]], float]
+    runs: Sequence[Callable[[], Any]],
+    seconds: float,
+    clock: Callable[[Callable[[], Any]], float],
+    took: float = 0.0,
 ) -> list[list[float]]:
     """Time some callables in turn.
 
@@ -90,16 +93,17 @@ def measure(
         runs: what to time.
         seconds: for all rounds together.
         clock: runs a callable and returns the seconds that it took.
+        took: what a round took just before, seconds; if that is long it was the warm-up.
 
     Returns:
         For each callable its times, seconds.
     """
-    round_seconds, spent = 0.0, 0.0
-    for _ in range(MAX_WARM_UPS):
+    round_seconds = spent = took
+    warm_ups = 0
+    while warm_ups < MAX_WARM_UPS and spent <= WARM_UP_SECONDS:
         round_seconds = sum(clock(run) for run in runs)
         spent += round_seconds
-        if spent > min(WARM_UP_SECONDS, seconds):
-            break
+        warm_ups += 1
     rounds = int(seconds / max(round_seconds, 1e-9))
     rounds = min(max(rounds, MIN_REPEATS), MAX_REPEATS)
     times: list[list[float]] = [[] for _ in runs]
@@ -163,11 +167,15 @@ def run_case(case: Case, options: argparse.Namespace) -> list[dict]:
     own = None if subject.check is None else subject.check(subject.ours())
     rows = []
     for name, peer in (subject.peers or {None: None}).items():
-        judged = [] if own is None else [own]
+        judged, took = ([] if own is None else [own]), 0.0
         if peer is not None and peer.compare is not None:
-            judged.append(peer.compare(subject.ours(), peer.run()))
+            start = time.perf_counter()
+            results = subject.ours(), peer.run()
+            took = time.perf_counter() - start
+            judged.append(peer.compare(*results))
+            del results
         runs = [subject.ours] if peer is None else [subject.ours, peer.run]
-        times = measure(runs, options.seconds, clock)
+        times = measure(runs, options.seconds, clock, took)
         rows.append(common | dict(peer=name) | figures(times) | verdict(judged))
     return rows
 
