@@ -89,9 +89,9 @@ def test_callables_are_timed_in_turn(tool):
 
 @pytest.mark.parametrize(
     ('took', 'seconds', 'rounds'),
-    [(30.0, 1.0, 3), (0.1, 1.0, 10), (1e-6, 1.0, 200), (1e-6, 0.0, 3)],
+    [(30.0, 1.0, 3), (0.9, 1.0, 7), (0.1, 1.0, 10), (1e-6, 1.0, 200), (1e-6, 0.0, 7)],
 )
-def test_slow_callables_run_less_often_but_three_times(tool, took, seconds, rounds):
+def test_slow_callables_run_less_often_but_not_once(tool, took, seconds, rounds):
     (times,) = tool('harness').measure([lambda: 'ours'], seconds, FakeClock(ours=took))
     assert len(times) == rounds
 

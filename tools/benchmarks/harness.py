@@ -26,7 +26,10 @@ from report import render, write_json
 
 __all__ = ['Case', 'Peer', 'Subject', 'main', 'measure', 'new_parser', 'run_cases']
 
-MIN_REPEATS = 3
+MIN_REPEATS = 7
+MIN_SLOW_REPEATS = 3
+SLOW_SECONDS = 1.0
+"""A round that takes longer is repeated ``MIN_SLOW_REPEATS`` times at least."""
 MAX_REPEATS = 200
 MAX_WARM_UPS = 5
 WARM_UP_SECONDS = 0.2
@@ -87,7 +90,8 @@ def measure(
     """Time some callables in turn.
 
     After a warm-up, every round runs each of them once. There are as many rounds as fit into
-    ``seconds``, at least ``MIN_REPEATS`` and at most ``MAX_REPEATS``.
+    ``seconds``, at least ``MIN_REPEATS`` (of slow ones ``MIN_SLOW_REPEATS``) and at most
+    ``MAX_REPEATS``.
 
     Args:
         runs: what to time.
@@ -105,7 +109,8 @@ def measure(
         spent += round_seconds
         warm_ups += 1
     rounds = int(seconds / max(round_seconds, 1e-9))
-    rounds = min(max(rounds, MIN_REPEATS), MAX_REPEATS)
+    fewest = MIN_SLOW_REPEATS if round_seconds > SLOW_SECONDS else MIN_REPEATS
+    rounds = min(max(rounds, fewest), MAX_REPEATS)
     times: list[list[float]] = [[] for _ in runs]
     with paused_collector():
         for _ in range(rounds):

@@ -74,9 +74,14 @@ def compare_binned(inputs: RayInputs, ours: Tensor, theirs: Tensor) -> Compariso
             is_unit = bool(torch.nextafter(own, other) == other)
             units += is_unit
             unexplained += not is_unit
-    note = f'{len(different)} of {ours.numel()} rays differ ('
-    note += f'{points} points within rounding of their degrees, {units} by a unit of the root, '
-    note += f'{unexplained} without a reason)'
+    reasons = {
+        "at a degree's border": len(different) - units - unexplained,
+        'by a unit of the root': units,
+        'WITHOUT A REASON': unexplained,
+    }
+    found = ', '.join(f'{count} {reason}' for reason, count in reasons.items() if count)
+    note = f'{len(different)} of {ours.numel()} rays differ: {found}'
+    note += f' ({points} contour points)' if points else ''
     return Comparison(False, float((ours - theirs).abs().max()), unexplained == 0, note)
 
 
