@@ -360,6 +360,20 @@ def test_half_types_need_cuda(tool, capsys, dtype):
     assert 'needs --device cuda' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ('version', 'rule'),
+    [
+        ('4.5.1', 'fill'),
+        ('4.8.0', 'fill-4.8'),
+        ('4.10.0.84', 'fill-4.8'),
+        ('4.11.0', 'fill'),
+        ('5.0.0', 'fill'),
+    ],
+)
+def test_polygons_are_filled_by_the_rule_of_the_installed_opencv(tool, version, rule):
+    assert tool('rle').opencv_rule(version) == rule
+
+
 # ---- scripts -------------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
+import cv2
 import numpy as np
 import torch
 from comparisons import same_rle
@@ -68,6 +69,12 @@ def boxes_of(count: int, height: int, width: int) -> Tensor:
     return torch.from_numpy(corners.clip(0, limits)).float()
 
 
+def opencv_rule(version: str) -> str:
+    """The operator's rule that fills polygons inside the picture as an OpenCV of a version does."""
+    major, minor = (int(number) for number in version.split('.')[:2])
+    return 'fill-4.8' if (4, 8) <= (major, minor) < (4, 11) else 'fill'
+
+
 def prepare_polygons(size: tuple[int, int], rule: str, options: argparse.Namespace) -> Subject:
     """All polygons of a picture to run lengths."""
     count = QUICK_OBJECTS if options.quick else NUM_OBJECTS
@@ -77,6 +84,8 @@ def prepare_polygons(size: tuple[int, int], rule: str, options: argparse.Namespa
         'coco': ('pycocotools', coco_polygons),
     }
     name, function = peers[rule]
+    if rule == 'fill':
+        rule = opencv_rule(cv2.__version__)
 
     def peer() -> list[dict]:
         return function(list(polygons.cpu().numpy()), *size)
