@@ -1,0 +1,1 @@
+"""The same results by other means, as research code and libraries get them."""

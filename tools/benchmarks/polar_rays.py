@@ -1,0 +1,293 @@
+"""Measure polar_ray_targets, and all of PolarMask's label making, beside Python and torch.
+
+    python tools/benchmarks/polar_rays.py --threads 1 --golden-dir FOLDER
+
+FOLDER holds stored published targets (polarmask_targets.json and .npz): their pictures are measured
+too, and the lengths must be the stored ones bit for bit.
+"""
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+from comparisons import Comparison, close
+from harness import Case, Peer, Subject, main, new_parser
+from peers.polar_rays import (
+    loop_binned,
+    vectorised_binned,
+    vectorised_exact,
+)
+from pictures import (
+    Picture,
+    RayInputs,
+    build_head,
+    feature_sizes,
+    golden_folder,
+    instances_of,
+    published_pictures,
+    ray_inputs,
+    synthetic_masks,
+)
+from torch import Tensor
+
+from polarseg.datasets.transforms import TracePolarContours
+from polarseg.ops import polar_ray_targets
+
+NUM_RAYS = 36
+SIZE = (800, 1280)
+COUNTS = (7, 20, 60)
+QUICK_SIZE = (96, 128)
+QUICK_COUNTS = (2, 3)
+EXACT_TOLERANCE = 1e-5
+# Degrees. Angles that float32 arithmetic may put on either side of a whole degree.
+BORDER = 4 * 360 * torch.finfo(torch.float32).eps
+LOOP = 'Python loop'
+VECTORISED = 'torch, vectorised'
+RayFunction = Callable[..., Tensor]
+
+
+# ---- comparing -----------------------------------------------------------------------------------
+
+
+def compare_binned(inputs: RayInputs, ours: Tensor, theirs: Tensor) -> Comparison:
+    """Identical, or different where a contour point lies within rounding of a degree's border.
+
+    A ray's length depends on which points fall into the seven degrees round it. A difference is
+    allowed if, among the borders of those degrees, one has a contour point within float32 rounding
+    of it; or if the lengths are neighbouring float32 numbers: torch's root may be off by a unit in
+    the last place, as a matter of the vector maths library in use.
+    """
+    if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
+        return Comparison(False, None, False, 'shapes or dtypes differ')
+    different = (ours != theirs).nonzero().tolist()
+    if not different:
+        return Comparison(True)
+    units = unexplained = points = 0
+    for row, ray in different:
+        near = points_at_borders(inputs, row, ray * 360 // ours.shape[1])
+        points += near
+        if near == 0:
+            own, other = ours[row, ray], theirs[row, ray]
+            is_unit = bool(torch.nextafter(own, other) == other)
+            units += is_unit
+            unexplained += not is_unit
+    reasons = {
+        "at a degree's border": len(different) - units - unexplained,
+        'by a unit of the root': units,
+        'WITHOUT A REASON': unexplained,
+    }
+    found = ', '.join(f'{count} {reason}' for reason, count in reasons.items() if count)
+    note = f'{len(different)} of {ours.numel()} rays differ: {found}'
+    note += f' ({points} contour points)' if points else ''
+    return Comparison(False, float((ours - theirs).abs().max()), unexplained == 0, note)
+
+
+def points_at_borders(inputs: RayInputs, row: int, degree: int) -> int:
+    """How many contour points are only rounding away from a border that matters to a ray.
+
+    Those of the seven degrees that may answer for it.
+
+    Args:
+        inputs: of the operator.
+        row: the positive.
+        degree: the ray's whole degree.
+    """
+    instance = int(inputs.instance_index[row])
+    start, end = inputs.offsets[instance : instance + 2].tolist()
+    difference = inputs.contours[start:end] - inputs.locations[row]
+    exact = torch.atan2(*difference.double().unbind(dim=1)) * 180 / math.pi
+    whole = exact.round()
+    # degrees -3 to 3 round the ray's own have the borders -3 to 4
+    from_middle = (whole - (degree + 0.5) + 180) % 360 - 180
+    near = ((exact - whole).abs() <= BORDER) & (from_middle.abs() < 4)
+    return int(near.sum())
+
+
+def compare_pictures(
+    all_inputs: Sequence[RayInputs], ours: Sequence[Tensor], theirs: Sequence[Tensor]
+) -> Comparison:
+    """:func:`compare_binned` over several pictures; their notes together."""
+    found = [compare_binned(*pair) for pair in zip(all_inputs, ours, theirs)]
+    errors = [one.max_error for one in found if one.max_error is not None]
+    return Comparison(
+        all(one.identical for one in found),
+        max(errors) if errors else None,
+        all(one.ok for one in found),
+        '; '.join(one.note for one in found if one.note),
+    )
+
+
+def compare_with_stored(
+    stored: Sequence[Tensor], a_unit_off: bool, ours: Sequence[Tensor]
+) -> Comparison:
+    """The published lengths, which were made on a CPU, bit for bit.
+
+    Args:
+        stored: lengths of each picture.
+        a_unit_off: allow a neighbouring float32 number, because the device has another root.
+        ours: lengths of each picture.
+    """
+    same = accepted = 0
+    for own, other in zip((one.cpu() for one in ours), stored):
+        same += torch.equal(own, other)
+        accepted += torch.equal(torch.nextafter(own, other) if a_unit_off else own, other)
+    note = f'stored published lengths: {same} of {len(stored)} pictures identical'
+    if a_unit_off:
+        note += f', {accepted} within a unit in the last place'
+    ok = accepted == len(stored) == len(ours)
+    return Comparison(same == len(stored), None, ok, note)
+
+
+# ---- rays of one picture -------------------------------------------------------------------------
+
+
+def synthetic_inputs(count: int, options: argparse.Namespace) -> RayInputs:
+    """The positives of a synthetic picture."""
+    head = build_head()
+    size = QUICK_SIZE if options.quick else SIZE
+    instances = instances_of(synthetic_masks(count, *size, seed=count), TracePolarContours())
+    return ray_inputs(instances, feature_sizes(*size, head), head).to(options.device)
+
+
+def prepare_rays(count: int, mode: str, options: argparse.Namespace) -> Subject:
+    """The operator's two modes on a synthetic picture."""
+    inputs = synthetic_inputs(count, options)
+    arguments = inputs.arguments()
+
+    def ours(mode: str = mode) -> Tensor:
+        return polar_ray_targets(*arguments, NUM_RAYS, mode)
+
+    def peer(function: RayFunction, compare: Callable) -> Peer:
+        return Peer(lambda: function(*arguments, NUM_RAYS), compare)
+
+    if mode == 'exact':
+        peers = {
+            VECTORISED: peer(vectorised_exact, close(EXACT_TOLERANCE)),
+            'ours, binned': Peer(partial(ours, 'binned'), compare=None),
+        }
+    else:
+        compare = partial(compare_binned, inputs)
+        peers = {LOOP: peer(loop_binned, compare), VECTORISED: peer(vectorised_binned, compare)}
+    return Subject(ours, peers)
+
+
+# ---- the pictures of stored published targets ----------------------------------------------------
+
+
+def prepare_published(options: argparse.Namespace) -> Subject:
+    """All pictures of the stored targets, one call for each."""
+    pictures: list[Picture] = list(published_pictures(options.golden_dir, build_head()))
+    inputs = [picture.inputs.to(options.device) for picture in pictures]
+
+    def each(function: RayFunction) -> list[Tensor]:
+        return [function(*one.arguments(), NUM_RAYS) for one in inputs]
+
+    compare = partial(compare_pictures, inputs)
+    stored = [picture.rays for picture in pictures]
+    return Subject(
+        partial(each, polar_ray_targets),
+        {
+            LOOP: Peer(partial(each, loop_binned), compare),
+            VECTORISED: Peer(partial(each, vectorised_binned), compare),
+        },
+        check=partial(compare_with_stored, stored, options.device == 'cuda'),
+    )
+
+
+# ---- labels: from masks to targets ---------------------------------------------------------------
+
+
+class LabelMaking:
+    """A picture's way from instance masks to ray targets, whole and in parts, on the CPU.
+
+    Args:
+        count: number of instances.
+        size: height and width of the network's input, pixels.
+    """
+
+    def __init__(self, count: int, size: tuple[int, int]) -> None:
+        self.head = build_head()
+        self.transform = TracePolarContours()
+        self.sample = synthetic_masks(count, *size, seed=count)
+        self.sizes = feature_sizes(*size, self.head)
+        self.instances = self.trace()
+        self.inputs = self.assign()
+
+    def trace(self):  # noqa: ANN201 InstanceData
+        """Contours and mass centres, by the loader's transform."""
+        return instances_of(self.sample, self.transform)
+
+    def assign(self) -> RayInputs:
+        """The positives, by the head's assigner."""
+        return ray_inputs(self.instances, self.sizes, self.head)
+
+    def rays(self, function: RayFunction = polar_ray_targets) -> Tensor:
+        """The lengths."""
+        return function(*self.inputs.arguments(), NUM_RAYS)
+
+    def whole(self) -> Tensor:
+        """All of it, by the transform and the head's target function."""
+        return self.head.get_targets(self.sizes, [self.trace()]).rays
+
+    def whole_by(self, function: RayFunction) -> Tensor:
+        """All of it with another way to the lengths."""
+        inputs = ray_inputs(self.trace(), self.sizes, self.head)
+        return function(*inputs.arguments(), NUM_RAYS)
+
+
+def prepare_labels(count: int, part: str | None, options: argparse.Namespace) -> Subject:
+    """The whole beside peers, or the time of one part."""
+    making = LabelMaking(count, QUICK_SIZE if options.quick else SIZE)
+    compare = partial(compare_binned, making.inputs)
+    if part is None:
+        return Subject(
+            making.whole,
+            {
+                LOOP: Peer(partial(making.whole_by, loop_binned), compare),
+                VECTORISED: Peer(partial(making.whole_by, vectorised_binned), compare),
+            },
+        )
+    return Subject(getattr(making, part))
+
+
+LABEL_PARTS = {'contours and centres': 'trace', 'assignment': 'assign', 'rays': 'rays'}
+
+
+def list_cases(options: argparse.Namespace) -> list[Case]:
+    """All cases."""
+    counts = QUICK_COUNTS if options.quick else COUNTS
+    cases = [
+        Case('polar_ray_targets', f'{mode}, {count} instances', partial(prepare_rays, count, mode))
+        for mode in ('binned', 'exact')
+        for count in counts
+    ]
+    if options.golden_dir is not None:
+        cases.append(Case('polar_ray_targets', 'binned, published pictures', prepare_published))
+    if options.device == 'cpu':
+        parts = {f': {name}': method for name, method in LABEL_PARTS.items()}
+        cases += [
+            Case(
+                'PolarMask label making',
+                f'labels, {counts[-1]} instances{name}',
+                partial(prepare_labels, counts[-1], part),
+                threads=1,
+            )
+            for name, part in ({'': None} | parts).items()
+        ]
+    return cases
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Measure and report; the exit status."""
+    parser = new_parser(__doc__)
+    parser.add_argument(
+        '--golden-dir', type=golden_folder, metavar='DIR', help='stored published targets'
+    )
+    return main(list_cases, parser, argv)
+
+
+if __name__ == '__main__':
+    sys.exit(run())
