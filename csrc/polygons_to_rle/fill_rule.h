@@ -14,11 +14,11 @@ namespace polarseg {
 
 // Whose rule; the OpenCV versions differ in the start and slope of an edge.
 enum class FillRule {
-  kPublished,  // up to 4.7: edges go from vertex to vertex, a row's pixels from the first whole one
+  kUpTo47,    // up to 4.7: edges go from vertex to vertex, a row's pixels from the first whole one
   kSince48,   // 4.8 to 4.10: an edge that leaves the picture has the slope of its clipped line, the
               // others are half a pixel to the right, and a row's pixels begin with a partial one
   kSince411,  // from 4.11: clipped slopes as before, upright where the clipped ends are level;
-              // elsewhere as published
+              // elsewhere as up to 4.7
 };
 
 constexpr int kFixedBits = 16;
@@ -58,11 +58,11 @@ inline void take_line(Point p, Point q, FillRule rule, int64_t height, int64_t w
   if (p.y == q.y) return;
   Point slope_p = to_fixed(p);
   Point slope_q = to_fixed(q);
-  if (rule != FillRule::kPublished && inside) {
+  if (rule != FillRule::kUpTo47 && inside) {
     const int64_t shift = rule == FillRule::kSince48 ? kFixedOne / 2 : 0;
     slope_p.x += shift;
     slope_q.x += shift;
-  } else if (rule != FillRule::kPublished &&
+  } else if (rule != FillRule::kUpTo47 &&
              (rule == FillRule::kSince411 || clipped_p.y != clipped_q.y)) {
     slope_p = to_fixed(clipped_p);
     slope_q = to_fixed(clipped_q);
@@ -155,7 +155,10 @@ inline PixelBox fill_extent(const std::vector<Point>& polygon, FillRule rule, in
            std::max(box.y1, p.y)};
   }
   const bool clipped = box.x0 < 0 || box.y0 < 0 || box.x1 >= width || box.y1 >= height;
-  if (clipped && rule != FillRule::kPublished) return {0, 0, width, height};
+  if (clipped && rule != FillRule::kUpTo47) {  // slopes of clipped lines lead anywhere in the row
+    box.x0 = 0;
+    box.x1 = width - 1;
+  }
   return {std::max<int64_t>(box.x0, 0), std::max<int64_t>(box.y0, 0),
           std::min<int64_t>(box.x1 + 1, width), std::min<int64_t>(box.y1 + 1, height)};
 }

@@ -23,12 +23,12 @@ struct Rule {
 };
 
 Rule rule_named(std::string_view name) {
-  if (name == "fill") return {false, FillRule::kPublished};
+  if (name == "fill") return {false, FillRule::kSince411};
   if (name == "fill-4.8") return {false, FillRule::kSince48};
-  if (name == "fill-4.11") return {false, FillRule::kSince411};
+  if (name == "fill-4.5") return {false, FillRule::kUpTo47};
   TORCH_CHECK_VALUE(name == "coco", kOp,
-                    ": rule must be 'fill', 'fill-4.8', 'fill-4.11' or 'coco', got '", name, "'.");
-  return {true, FillRule::kPublished};
+                    ": rule must be 'fill', 'fill-4.8', 'fill-4.5' or 'coco', got '", name, "'.");
+  return {true, FillRule::kUpTo47};
 }
 
 struct Polygons {

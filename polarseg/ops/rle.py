@@ -9,7 +9,7 @@ from torch import Tensor
 
 __all__ = ['paste_masks_to_rle', 'polygons_to_rle']
 
-FILL_RULES = ('fill', 'fill-4.8', 'fill-4.11', 'coco')
+FILL_RULES = ('fill', 'fill-4.8', 'fill-4.5', 'coco')
 PASTE_RULES = ('half_pixel', 'integer_box')
 MAX_PIXELS = 2**31 - 1
 
@@ -23,11 +23,12 @@ def polygons_to_rle(
     """Fill polygons and compress them to COCO RLE.
 
     ``rule='fill'`` is the rule of PolarMask (arXiv 1909.13226): vertices are truncated towards zero
-    to whole pixels, then filled as OpenCV up to 4.7 does (``cv2.fillPoly``, ``cv2.drawContours``
+    to whole pixels, then filled as OpenCV 4.11 to 5.0 does (``cv2.fillPoly``, ``cv2.drawContours``
     with ``cv2.FILLED``), outline included, even-odd where a polygon crosses itself. The result is,
-    byte for byte, pycocotools' encoding of that mask. Later OpenCVs fill differently:
-    ``'fill-4.8'`` is the rule of 4.8 to 4.10 and ``'fill-4.11'`` that of 4.11 to 5.0, which differs
-    from ``'fill'`` only for polygons that reach beyond the picture.
+    byte for byte, pycocotools' encoding of that mask. Earlier OpenCVs fill differently:
+    ``'fill-4.5'`` is the rule up to 4.7, with which the published models were tested; it differs
+    from ``'fill'`` only for polygons that reach beyond the picture, which PolarMask's never do.
+    ``'fill-4.8'`` is the rule of 4.8 to 4.10.
 
     ``rule='coco'`` is COCO's own rule for polygons of annotations,
     ``pycocotools.mask.frPyObjects([polygon.ravel()], height, width)``.
@@ -40,7 +41,7 @@ def polygons_to_rle(
             any real dtype and device. Tensors on other devices are copied to the host.
         height: of the picture, pixels.
         width: of the picture, pixels; ``height * width`` is below 2^31.
-        rule: ``'fill'``, ``'fill-4.8'``, ``'fill-4.11'`` or ``'coco'``.
+        rule: ``'fill'``, ``'fill-4.8'``, ``'fill-4.5'`` or ``'coco'``.
 
     Returns:
         ``{'size': [height, width], 'counts': bytes}`` for each polygon, as pycocotools has it.

@@ -16,9 +16,9 @@ __all__ = ['PolygonInstances', 'fill_polygon']
 def fill_polygon(polygon: np.ndarray, height: int, width: int) -> np.ndarray:
     """Rasterise one polygon by the published rule.
 
-    Vertices are truncated towards zero to whole pixels, then the polygon is filled as OpenCV up to
-    4.7 fills it, outline included; where it crosses itself the even-odd rule decides. This is rule
-    ``fill`` of :func:`polarseg.ops.polygons_to_rle`, whichever OpenCV is installed.
+    Vertices are truncated towards zero to whole pixels, then the polygon is filled as OpenCV fills
+    it, outline included; where it crosses itself the even-odd rule decides. This is rule ``fill``
+    of :func:`polarseg.ops.polygons_to_rle`, whichever OpenCV is installed.
 
     Args:
         polygon: ``[V, 2]`` x, y, pixels of the canvas.

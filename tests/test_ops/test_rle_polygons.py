@@ -8,7 +8,7 @@ from pycocotools import mask as coco_mask
 
 from polarseg.ops import polygons_to_rle
 
-RULES = ('fill', 'fill-4.8', 'fill-4.11', 'coco')
+RULES = ('fill', 'fill-4.8', 'fill-4.5', 'coco')
 LOW, HIGH = -(2**31), 2**31 - 1
 
 
@@ -35,7 +35,7 @@ def installed_rule():
     """The rule of the OpenCV that is installed, by what it draws of two telling polygons."""
     inside = np.array([[4, 7], [6, 3]])
     beyond = np.array([[0, 0], [-6, 7]])
-    for rule in ('fill', 'fill-4.8', 'fill-4.11'):
+    for rule in ('fill', 'fill-4.8', 'fill-4.5'):
         drawn = polygons_to_rle([inside, beyond], 16, 16, rule)
         if drawn == [encoded(cv2_pixels(polygon, 16, 16)) for polygon in (inside, beyond)]:
             return rule
@@ -130,9 +130,9 @@ WIDER_LINE = [*LINE[:3], '...##.', *LINE[4:7], '....##', LINE[8]]
 @pytest.mark.parametrize(
     ('rule', 'triangle', 'line'),
     [
-        ('fill', ['.....', '.....', *TRIANGLE], LINE),
+        ('fill-4.5', ['.....', '.....', *TRIANGLE], LINE),
         ('fill-4.8', ['.....', '.....', *TRIANGLE], WIDER_LINE),
-        ('fill-4.11', ['....#', '....#', *TRIANGLE], LINE),
+        ('fill', ['....#', '....#', *TRIANGLE], LINE),
     ],
 )
 def test_versions_of_opencv_differ(rule, triangle, line):
@@ -269,7 +269,7 @@ def test_vertices_without_a_pixel_name_their_polygon(rule, value):
         (torch.zeros(1, 3, 2), (-1, 5), 'fill', ValueError, 'must not be negative, got -1 and 5'),
         (torch.zeros(1, 3, 2), (2**16, 2**15), 'fill', ValueError, r'fewer than 2\^31 pixels'),
         (torch.zeros(1, 3, 2), (2**40, 0), 'fill', ValueError, r'fewer than 2\^31 pixels'),
-        (torch.zeros(1, 3, 2), (5, 5), 'cv2', ValueError, "'fill-4.11' or 'coco', got 'cv2'"),
+        (torch.zeros(1, 3, 2), (5, 5), 'cv2', ValueError, "'fill-4.5' or 'coco', got 'cv2'"),
     ],
     ids=str,
 )
