@@ -10,10 +10,13 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ['EMPTY_RAY', 'decode_rays', 'polar_centerness', 'ray_directions']
+__all__ = ['EMPTY_RAY', 'LONGEST_RAY', 'decode_rays', 'polar_centerness', 'ray_directions']
 
 EMPTY_RAY = 1e-6
 """Length of a ray that meets nothing (float32 pixels)."""
+
+LONGEST_RAY = 1e5
+"""Rays are decoded up to this length (pixels)."""
 
 
 def ray_directions(num_rays: int, device: torch.device | str | None = None) -> Tensor:
@@ -42,7 +45,8 @@ def decode_rays(points: Tensor, rays: Tensor, img_shape: tuple[int, int] | None 
 
     Args:
         points: ``[N, 2]`` x, y of the ray origins, pixels.
-        rays: ``[N, R]`` ray lengths, pixels.
+        rays: ``[N, R]`` ray lengths, pixels. Longer ones than any picture (of a model that
+            diverges, up to infinity) are cut to ``LONGEST_RAY``, so that no vertex is NaN.
         img_shape: (height, width) of the unpadded network input; vertices are clamped to
             [0, width - 1] x [0, height - 1], each by itself (no polygon clipping, as published).
             None leaves them where they are.
@@ -51,6 +55,8 @@ def decode_rays(points: Tensor, rays: Tensor, img_shape: tuple[int, int] | None 
         ``[N, R, 2]`` vertices x, y, in the dtype of ``rays``.
     """
     sin, cos = ray_directions(rays.shape[1], rays.device).to(rays.dtype)
+    # infinity times a sine of 0 would be NaN
+    rays = rays.clamp(max=min(LONGEST_RAY, torch.finfo(rays.dtype).max))
     x = rays * sin + points[:, 0:1]
     y = rays * cos + points[:, 1:2]
     if img_shape is not None:

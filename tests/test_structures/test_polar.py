@@ -139,3 +139,11 @@ def test_few_rays_lose_detail():
         found.append(overlap(outline, decode_rays(torch.tensor([[64.0, 64.0]]), rays)[0].numpy()))
     assert found[0] < found[1] < found[2]
     assert found[2] > 0.95
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float16])
+def test_infinite_rays_end_at_the_border(dtype):
+    rays = torch.full((1, 4), float('inf'), dtype=dtype)
+    vertices = decode_rays(torch.tensor([[30.0, 20.0]], dtype=dtype), rays, (40, 60))
+    expected = torch.tensor([[30, 39], [59, 20], [30, 0], [0, 20]], dtype=dtype)
+    torch.testing.assert_close(vertices[0], expected, atol=100 * torch.finfo(dtype).eps, rtol=1e-2)
