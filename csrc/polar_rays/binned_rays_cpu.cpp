@@ -19,13 +19,12 @@ constexpr int32_t kUnsettled = 1 << 29;
 constexpr int32_t kBinBits = kUnsettled - 1;
 
 // The bin of every point, with its marks.
-POLARSEG_MULTIVERSION void look_for_bins(const float* x, const float* y, int64_t size,
-                                         float origin_x, float origin_y, float step,
-                                         int32_t* place) {
+POLARSEG_MULTIVERSION void look_for_bins(const float* points, int64_t size, float origin_x,
+                                         float origin_y, float step, int32_t* place) {
   const float rays_per_degree = 1.f / step;
   for (int64_t i = 0; i < size; ++i) {
-    const float dx = x[i] - origin_x;
-    const float dy = y[i] - origin_y;
+    const float dx = points[2 * i] - origin_x;
+    const float dy = points[2 * i + 1] - origin_y;
     const float approximate = approximate_degrees(dx, dy);
     const float degrees = approximate > 0.f ? approximate : 0.f;
     // Degrees behind the last ray; next to a border, where rounding matters, the bin is unsettled.
@@ -38,6 +37,13 @@ POLARSEG_MULTIVERSION void look_for_bins(const float* x, const float* y, int64_t
   }
 }
 
+// Marks the points in the bins that `wanted` has marked.
+POLARSEG_MULTIVERSION void mark_wanted(const int32_t* __restrict wanted,
+                                       const int32_t* __restrict place, int64_t size,
+                                       int32_t* __restrict marks) {
+  for (int64_t i = 0; i < size; ++i) marks[i] = wanted[place[i] & kBinBits];
+}
+
 void enter(const ContourView& contour, int64_t i, float& squared) {
   squared = std::max(squared, sum_of_squares(contour.dx(i), contour.dy(i)));
 }
@@ -45,23 +51,20 @@ void enter(const ContourView& contour, int64_t i, float& squared) {
 // The rays that are empty still take the nearest of the other bins that holds a point.
 void fill_empty_rays(const ContourView& contour, const PrimaryBins& bins, ContourScan& scan,
                      float* rays) {
-  uint8_t wanted[kNumBins + 1] = {};  // with kNoBin
+  int32_t wanted[kNumBins + 1] = {};  // with kNoBin
   float squared_by_bin[kNumBins];
   for (int ray = 0; ray < bins.num_rays; ++ray) {
     if (rays[ray] > kEmptyBin) continue;
     const int own = ray * bins.step;
     const int last = std::min(own + 3, kNumBins - 1);
     for (int bin = std::max(own - 3, 0); bin <= last; ++bin) {
-      wanted[bin] = 1;
+      wanted[bin] = kMarked;
       squared_by_bin[bin] = kEmptyBin;
     }
   }
-  int32_t* place = scan.place.data();
-  for (int64_t i = 0; i < contour.size; ++i) {
-    const int32_t bin = place[i] & kBinBits;
-    place[i] = wanted[bin] ? bin | kMarked : bin;
-  }
-  const int64_t count = choose_marked(place, contour.size, scan.chosen.data());
+  const int32_t* place = scan.place.data();
+  mark_wanted(wanted, place, contour.size, scan.marks.data());
+  const int64_t count = choose_marked(scan.marks.data(), contour.size, scan.chosen.data());
   for (int64_t n = 0; n < count; ++n) {
     const int32_t i = scan.chosen[n];
     enter(contour, i, squared_by_bin[place[i] & kBinBits]);
@@ -77,7 +80,7 @@ void squared_binned_rays(const ContourView& contour, const PrimaryBins& bins, Co
                          float* rays) {
   std::fill_n(rays, bins.num_rays, kEmptyBin);
   if (contour.size == 0) return;
-  look_for_bins(contour.x, contour.y, contour.size, contour.origin_x, contour.origin_y,
+  look_for_bins(contour.points, contour.size, contour.origin_x, contour.origin_y,
                 static_cast<float>(bins.step), scan.place.data());
   int32_t* place = scan.place.data();
   const int64_t count = choose_marked(place, contour.size, scan.chosen.data());

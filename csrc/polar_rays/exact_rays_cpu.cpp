@@ -12,12 +12,12 @@ namespace {
 
 // The sector of every point, kNoSector where the cheap angle does not settle it, and a mark where
 // it is, or may be, another than that of the point before.
-POLARSEG_MULTIVERSION void look_for_sectors(const float* x, const float* y, int64_t size,
-                                            float origin_x, float origin_y, int count,
-                                            int32_t* place, int32_t* moved) {
+POLARSEG_MULTIVERSION void look_for_sectors(const float* points, int64_t size, float origin_x,
+                                            float origin_y, int count, int32_t* place,
+                                            int32_t* moved) {
   for (int64_t i = 0; i < size; ++i) {
-    const float dx = x[i] - origin_x;
-    const float dy = y[i] - origin_y;
+    const float dx = points[2 * i] - origin_x;
+    const float dy = points[2 * i + 1] - origin_y;
     place[i] = cheap_sector(dx, dy, approximate_degrees(dx, dy), count);
   }
   moved[0] = kMarked;
@@ -108,7 +108,8 @@ class EdgeWalk {
 
  private:
   Offset offset(int64_t i) const {
-    return offset_to(contour_.x[i], contour_.y[i], contour_.origin_x, contour_.origin_y);
+    const float* point = contour_.points + 2 * i;
+    return offset_to(point[0], point[1], contour_.origin_x, contour_.origin_y);
   }
 
   const ContourView& contour_;
@@ -124,9 +125,9 @@ void exact_rays(const ContourView& contour, const RayFan& fan, int num_rays, Con
                 float* rays) {
   std::fill_n(rays, num_rays, kEmptyRay);
   if (contour.size == 0) return;
-  look_for_sectors(contour.x, contour.y, contour.size, contour.origin_x, contour.origin_y,
-                   fan.count, scan.place.data(), scan.moved.data());
-  const int64_t count = choose_marked(scan.moved.data(), contour.size, scan.chosen.data());
+  look_for_sectors(contour.points, contour.size, contour.origin_x, contour.origin_y, fan.count,
+                   scan.place.data(), scan.marks.data());
+  const int64_t count = choose_marked(scan.marks.data(), contour.size, scan.chosen.data());
   EdgeWalk walk(contour, fan, scan, rays);
   for (int64_t n = 0; n < count; ++n) {
     const int32_t i = scan.chosen[n];

@@ -2,9 +2,7 @@
 // of threads.
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/gt.h>
 #include <ATen/ops/sqrt.h>
-#include <ATen/ops/where.h>
 
 #include <algorithm>
 #include <limits>
@@ -51,6 +49,38 @@ void check_instance_index(const int64_t* instance_index, int64_t num_locations,
   }
 }
 
+// Bounds of runs of locations that take about the same time, one for each thread at most. Equal
+// numbers of locations would not do: the large objects come last, as their levels do.
+std::vector<int64_t> equal_shares(const PolarRayArguments& args, const int64_t* offsets,
+                                  const int64_t* instance_index) {
+  constexpr int64_t kLeast = 32768;  // points worth a thread
+  constexpr int64_t kEach = 256;     // what a location takes besides, in points
+  std::vector<int64_t> done(args.num_locations() + 1, 0);
+  for (int64_t n = 0; n < args.num_locations(); ++n) {
+    const int64_t* own = offsets + instance_index[n];
+    done[n + 1] = done[n] + (own[1] - own[0]) + args.num_rays + kEach;
+  }
+  const int64_t total = done.back();
+  const int64_t parts = std::clamp<int64_t>(total / kLeast, 1, at::get_num_threads());
+  std::vector<int64_t> bounds;
+  for (int64_t part = 0; part <= parts; ++part) {
+    const double share = static_cast<double>(total) / parts * part;
+    bounds.push_back(std::lower_bound(done.begin(), done.end() - 1, share) - done.begin());
+  }
+  return bounds;
+}
+
+// Lengths from squared lengths, in place. The root is torch's own: on a CPU it may come from a
+// vector maths library that is off by a unit in the last place, and the published lengths were
+// taken with it: bit for bit means by it, too.
+void take_roots(at::Tensor& squared) {
+  at::sqrt_(squared);
+  float* rays = squared.mutable_data_ptr<float>();
+  const int64_t size = squared.numel();
+  for (int64_t i = 0; i < size; ++i)
+    rays[i] = rays[i] >= 0.f ? rays[i] : kEmptyRay;  // of kEmptyBin
+}
+
 }  // namespace
 
 at::Tensor polar_ray_targets_cpu(const at::Tensor& contours, const at::Tensor& offsets,
@@ -69,22 +99,19 @@ at::Tensor polar_ray_targets_cpu(const at::Tensor& contours, const at::Tensor& o
   const int count = static_cast<int>(directions.size());
   for (int ray = 0; ray < count; ++ray) directions[ray] = ray_direction(ray, count);
   const RayFan fan{directions.data(), count, stride};
+  const PrimaryBins bins(args.exact ? 1 : args.num_rays);
 
   at::Tensor rays = at::empty({args.num_locations(), num_rays}, args.locations.options());
   float* output = rays.mutable_data_ptr<float>();
-  const int64_t work =
-      args.num_rays + args.num_points() / std::max<int64_t>(args.num_instances(), 1);
-  const int64_t grain = std::max<int64_t>(1, 16384 / work);
-  const at::Tensor transposed = args.contours.t().contiguous();
-  const float* all_x = transposed.const_data_ptr<float>();
-  const float* all_y = all_x + args.num_points();
-  const PrimaryBins bins(args.exact ? 1 : args.num_rays);
+  const float* points = args.contours.const_data_ptr<float>();
   const int64_t longest = longest_contour(starts, args.num_instances());
-  at::parallel_for(0, args.num_locations(), grain, [&](int64_t begin, int64_t end) {
+  const std::vector<int64_t> shares = equal_shares(args, starts, instances);
+  const auto last = static_cast<int64_t>(shares.size()) - 1;
+  at::parallel_for(0, last, 1, [&](int64_t begin, int64_t end) {
     ContourScan scan(longest);
-    for (int64_t n = begin; n < end; ++n) {
+    for (int64_t n = shares[begin]; n < shares[end]; ++n) {
       const int64_t start = starts[instances[n]];
-      const ContourView contour{all_x + start, all_y + start, starts[instances[n] + 1] - start,
+      const ContourView contour{points + 2 * start, starts[instances[n] + 1] - start,
                                 origins[2 * n], origins[2 * n + 1]};
       float* row = output + n * num_rays;
       if (args.exact) {
@@ -94,9 +121,8 @@ at::Tensor polar_ray_targets_cpu(const at::Tensor& contours, const at::Tensor& o
       }
     }
   });
-  // The root is torch's own. On a CPU it may come from a vector maths library that is off by a unit
-  // in the last place, and the published lengths were taken with it: bit for bit means by it, too.
-  return args.exact ? rays : at::where(at::gt(rays, kEmptyBin), at::sqrt(rays), kEmptyRay);
+  if (!args.exact) take_roots(rays);
+  return rays;
 }
 
 }  // namespace polarseg

@@ -11,17 +11,16 @@ namespace polarseg {
 
 // Points of one contour, and where their rays start.
 struct ContourView {
-  const float* x;  // [size]
-  const float* y;  // [size]
+  const float* points;  // [size, 2] x, y
   int64_t size;
   float origin_x;
   float origin_y;
 
-  float dx(int64_t i) const { return x[i] - origin_x; }
-  float dy(int64_t i) const { return y[i] - origin_y; }
+  float dx(int64_t i) const { return points[2 * i] - origin_x; }
+  float dy(int64_t i) const { return points[2 * i + 1] - origin_y; }
 };
 
-// In ContourScan::place and ::moved: the point has to be looked at.
+// In ContourScan::place and ::marks: the point has to be looked at.
 constexpr int32_t kMarked = 1 << 30;
 
 // What a thread writes about the contour it is looking at; room for the longest of them.
@@ -29,11 +28,11 @@ struct ContourScan {
   static constexpr int64_t kSpare = 16;  // whole vectors are written
 
   std::vector<int32_t> place;   // of each point: its degree bin or sector, and marks
-  std::vector<int32_t> moved;   // of each point: it is in another sector than the one before
+  std::vector<int32_t> marks;   // of each point, where a rule keeps them apart from the place
   std::vector<int32_t> chosen;  // indices of the points that are to be looked at
 
   explicit ContourScan(int64_t longest)
-      : place(longest), moved(longest), chosen(longest + kSpare) {}
+      : place(longest), marks(longest), chosen(longest + kSpare) {}
 };
 
 // Enters the indices i of [0, size) with marks[i] & kMarked into chosen, in order; returns their

@@ -121,7 +121,8 @@ def mass_centers(contours: Sequence[np.ndarray], truncate: bool = True) -> np.nd
     before[starts] = ends - 1
     slices = (x * y[before] - y * x[before]) / 2.0
     moments = slices, slices * (x + x[before]) / 3.0, slices * (y + y[before]) / 3.0
-    sums = np.array([[np.cumsum(m[a:b])[-1] for a, b in zip(starts, ends)] for m in moments])
+    moments = np.stack(moments, axis=1)
+    sums = np.stack([np.cumsum(moments[a:b], axis=0)[-1] for a, b in zip(starts, ends)], axis=1)
     with np.errstate(divide='ignore', invalid='ignore'):
         centers = (sums[1:] / sums[0]).T
     corners = [np.stack([f.reduceat(x, starts), f.reduceat(y, starts)], -1) for f in EXTREMES]

@@ -155,7 +155,8 @@ def ray_inputs(
 ) -> RayInputs:
     """The positives that the head's own assigner picks, with their contours."""
     points = head.point_generator.grid_priors(sizes, dtype=torch.float32, device='cpu')
-    assigned = head.assigner(points, head.strides, instances.bboxes, instances.centers)
+    grids = [level.unflatten(0, size) for level, size in zip(points, sizes)]
+    assigned = head.assigner(grids, head.strides, instances.bboxes, instances.centers)
     rows = assigned.positive
     contours = instances.contours
     locations = torch.cat(points)[rows]
