@@ -174,7 +174,7 @@ struct Ops {
 }  // namespace plain
 
 template <typename T>
-const Kernels<T>& choose_kernels(std::string_view capability) {
+const Kernels<T>& choose_kernels([[maybe_unused]] std::string_view capability) {
 #if defined(POLARSEG_X86_TARGETS)
   if (capability == "AVX512") return avx512::kernels<T>();
   if (capability == "AVX2") return avx2::kernels<T>();
