@@ -24,7 +24,7 @@ struct DeformConvOptions {
 
 inline void check_pair(at::IntArrayRef pair, const char* name, int64_t least) {
   TORCH_CHECK_VALUE(pair.size() == 2, "deform_conv2d: ", name, " must be one or two integers, got ",
-                    pair.size(), ".");
+                    pair.size(), " of them.");
   TORCH_CHECK_VALUE(pair[0] >= least && pair[1] >= least, "deform_conv2d: ", name,
                     " must be at least ", least, ", got ", pair, ".");
   // so that no sum or product of sizes overflows

@@ -4,6 +4,7 @@
 // A sample is worked on in chunks of output positions, so that the columns (groups, positions,
 // points, group channels) stay bounded.
 #include <ATen/Context.h>
+#include <ATen/autocast_mode.h>
 #include <ATen/ops/add.h>
 #include <ATen/ops/bmm.h>
 #include <ATen/ops/empty.h>
@@ -139,6 +140,9 @@ DeformConvGradients deform_conv2d_backward_cuda(const at::Tensor& grad, const at
   const bool by_mask = wants_mask && mask.has_value();
   const c10::cuda::CUDAGuard guard(input.device());
   const auto stream = c10::cuda::getCurrentCUDAStream();
+  // A backward pass that is started inside of an autocast region runs in it: torch would hand out
+  // products in half precision, and the kernels would read them as the input's.
+  const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::DispatchKey::AutocastCUDA);
   const Prepared prepared(s, input, offset, mask, weight);
   const at::Tensor output_grad = grad.contiguous();
   const auto options = input.options();

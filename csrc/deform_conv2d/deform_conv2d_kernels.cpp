@@ -3,8 +3,9 @@
 
 #include <utility>
 
-#if defined(__x86_64__) && defined(__GNUC__)
-#define POLARSEG_X86 1
+#include "../common/multiversion.h"
+
+#if defined(POLARSEG_X86_TARGETS)
 #include <immintrin.h>
 #endif
 
@@ -38,7 +39,7 @@ inline T sum_of_lanes(T* lane) {
 
 }  // namespace
 
-#if defined(POLARSEG_X86)
+#if defined(POLARSEG_X86_TARGETS)
 namespace avx512 {
 #define POLARSEG_TARGET __attribute__((target("avx512f,avx512dq,avx512vl,avx512bw,avx2,fma")))
 #define POLARSEG_OP POLARSEG_TARGET static inline __attribute__((always_inline))
@@ -173,8 +174,8 @@ struct Ops {
 }  // namespace plain
 
 template <typename T>
-const Kernels<T>& choose_kernels(std::string_view capability) {
-#if defined(POLARSEG_X86)
+const Kernels<T>& choose_kernels([[maybe_unused]] std::string_view capability) {
+#if defined(POLARSEG_X86_TARGETS)
   if (capability == "AVX512") return avx512::kernels<T>();
   if (capability == "AVX2") return avx2::kernels<T>();
 #endif

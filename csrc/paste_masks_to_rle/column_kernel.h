@@ -4,16 +4,13 @@
 
 #include <cstdint>
 
+#include "../common/multiversion.h"
 #include "sampling.h"
 
 #if defined(__GNUC__)
 #define POLARSEG_ALWAYS_INLINE inline __attribute__((always_inline))
 #else
 #define POLARSEG_ALWAYS_INLINE inline
-#endif
-
-#if defined(__x86_64__) && defined(__GNUC__)
-#define POLARSEG_X86_DISPATCH 1
 #endif
 
 namespace polarseg {
@@ -88,7 +85,7 @@ inline void compare_stretch_plain(const Neighbours& at, float left, float right,
   compare_stretch<order, fused>(at, left, right, threshold, size, foreground);
 }
 
-#ifdef POLARSEG_X86_DISPATCH
+#ifdef POLARSEG_X86_TARGETS
 template <MeanOrder order, bool fused>
 __attribute__((target("avx2,fma"))) inline void compare_stretch_avx2(
     const Neighbours& at, float left, float right, float threshold, int64_t size,
@@ -107,7 +104,7 @@ compare_stretch_avx512(const Neighbours& at, float left, float right, float thre
 // The fastest of these that this processor runs; all give the same.
 template <MeanOrder order, bool fused>
 inline CompareStretch best_compare_stretch() {
-#ifdef POLARSEG_X86_DISPATCH
+#ifdef POLARSEG_X86_TARGETS
   const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");

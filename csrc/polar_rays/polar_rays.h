@@ -14,11 +14,7 @@
 #include <cmath>
 #include <cstdint>
 
-#if defined(__CUDACC__)
-#define POLARSEG_HOST_DEVICE __host__ __device__
-#else
-#define POLARSEG_HOST_DEVICE
-#endif
+#include "../common/host_device.h"
 
 namespace polarseg {
 

@@ -2,7 +2,7 @@
 #include "../common/multiversion.h"
 #include "polar_rays_scan.h"
 
-#if defined(POLARSEG_HAS_AVX512)
+#if defined(POLARSEG_X86_TARGETS)
 #include <immintrin.h>
 #endif
 
@@ -20,7 +20,7 @@ int64_t choose_one_by_one(const int32_t* marks, int64_t begin, int64_t size, int
   return count;
 }
 
-#if defined(POLARSEG_HAS_AVX512)
+#if defined(POLARSEG_X86_TARGETS)
 __attribute__((target("avx512f"))) int64_t choose_by_sixteen(const int32_t* marks, int64_t size,
                                                              int32_t* chosen) {
   static_assert(ContourScan::kSpare >= 16);
@@ -42,7 +42,7 @@ __attribute__((target("avx512f"))) int64_t choose_by_sixteen(const int32_t* mark
 }  // namespace
 
 int64_t choose_marked(const int32_t* marks, int64_t size, int32_t* chosen) {
-#if defined(POLARSEG_HAS_AVX512)
+#if defined(POLARSEG_X86_TARGETS)
   static const bool has_avx512 = __builtin_cpu_supports("avx512f");
   if (has_avx512) return choose_by_sixteen(marks, size, chosen);
 #endif

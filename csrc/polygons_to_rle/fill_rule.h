@@ -92,8 +92,10 @@ class RowFiller {
   void fill(std::vector<FillEdge>& edges, FillRule rule, int64_t height, int64_t width,
             PackedMask& mask) {
     round_up_ = rule == FillRule::kSince48 ? 0 : kFixedOne - 1;
-    std::sort(edges.begin(), edges.end(),
-              [](const FillEdge& a, const FillEdge& b) { return a.y0 < b.y0; });
+    // by x, too, so that edges which begin in one row need no sorting there
+    std::sort(edges.begin(), edges.end(), [](const FillEdge& a, const FillEdge& b) {
+      return a.y0 != b.y0 ? a.y0 < b.y0 : a.x < b.x;
+    });
     active_.clear();
     std::size_t next = 0;
     int64_t y = 0;

@@ -76,7 +76,9 @@ def deform_conv2d(
 
 
 def _pair(value: IntOrPair) -> list[int]:
-    return [value, value] if isinstance(value, int) else list(value)
+    """As torch's convolutions take it: a number, or a sequence of one, counts twice."""
+    values = list(value) if isinstance(value, Sequence) else [value]
+    return values * 2 if len(values) == 1 else values
 
 
 def _demand(condition: bool, sentence: str, error: type[Exception] = ValueError) -> None:
@@ -189,7 +191,7 @@ def _fake(
         ('padding', padding, 0),
         ('dilation', dilation, 1),
     ):
-        _demand(len(pair) == 2, f'{name} must be one or two integers, got {len(pair)}.')
+        _demand(len(pair) == 2, f'{name} must be one or two integers, got {len(pair)} of them.')
         _demand(min(pair) >= least, f'{name} must be at least {least}, got {list(pair)}.')
     _check(input, offset, weight, bias, mask, groups, deform_groups)
     output = _output_shape(input, weight, stride, padding, dilation)

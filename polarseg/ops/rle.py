@@ -66,22 +66,24 @@ def _pack_polygons(polygons: Tensor | Sequence[Tensor | np.ndarray]) -> tuple[Te
                 f'tensor of shape {list(polygons.shape)}.'
             )
         count, size = polygons.shape[:2]
-        return _real(polygons.reshape(-1, 2)), torch.arange(count + 1) * size
-    parts = [
-        _real(
-            torch.from_numpy(np.ascontiguousarray(part)) if isinstance(part, np.ndarray) else part
-        )
-        for part in polygons
-    ]
+        return _real(polygons.reshape(-1, 2)), torch.arange(count + 1, device='cpu') * size
+    parts = [_real(_from_numpy(p) if isinstance(p, np.ndarray) else p) for p in polygons]
     for index, part in enumerate(parts):
         if part.numel() and (part.dim() != 2 or part.shape[1] != 2):
             raise ValueError(
                 f'polygons_to_rle: each polygon must be [V, 2], but polygon {index} has shape '
                 f'{list(part.shape)}.'
             )
-    offsets = torch.tensor([0, *(len(part.reshape(-1, 2)) for part in parts)]).cumsum(0)
+    sizes = [len(part.reshape(-1, 2)) for part in parts]
+    offsets = torch.tensor([0, *sizes], device='cpu').cumsum(0)
     host = [part.detach().cpu().double().reshape(-1, 2) for part in parts]
-    return torch.cat([torch.zeros(0, 2, dtype=torch.float64), *host]), offsets
+    return torch.cat([torch.zeros(0, 2, dtype=torch.float64, device='cpu'), *host]), offsets
+
+
+def _from_numpy(array: np.ndarray) -> Tensor:
+    """A tensor to read from; arrays that cannot be written are copied, as torch warns of them."""
+    array = np.ascontiguousarray(array)
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
 def _real(tensor: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,8 @@ needs_nvcc = pytest.mark.skipif(shutil.which('nvcc') is None, reason='no nvcc on
 by_name = {'ids': lambda path: path.name if isinstance(path, Path) else path}
 
 
-def run(command):
-    result = subprocess.run(command, capture_output=True, text=True)
+def run(command, cwd=None):
+    result = subprocess.run(command, capture_output=True, text=True, cwd=cwd)
     assert result.returncode == 0, f'{" ".join(command)}\n{result.stdout}{result.stderr}'
     return result.stdout + result.stderr
 
@@ -128,3 +129,17 @@ def test_setup_reads_the_version_of_the_package(run_setup, monkeypatch):
 
     monkeypatch.setenv('FORCE_CUDA', '0')
     assert run_setup()['version'] == __version__
+
+
+def test_source_archive_holds_what_any_build_needs(tmp_path, monkeypatch):
+    """Also the CUDA sources, where the archive is made without CUDA, and the build backend."""
+    monkeypatch.setenv('FORCE_CUDA', '0')
+    folders = ['egg_info', '--egg-base', tmp_path, 'sdist', '--dist-dir', tmp_path]
+    run([sys.executable, 'setup.py', '-q', *map(str, folders)], cwd=ROOT)
+    (archive,) = tmp_path.glob('*.tar.gz')
+    with tarfile.open(archive) as files:
+        names = {name.partition('/')[2] for name in files.getnames()}
+    needed = {str(p.relative_to(ROOT)) for p in (ROOT / 'csrc').rglob('*.*') if p.is_file()}
+    needed |= {'setup.py', 'pyproject.toml', 'tools/build_backend.py', 'polarseg/ops/__init__.py'}
+    assert needed <= names, needed - names
+    assert not any(name.startswith('tests/') for name in names)

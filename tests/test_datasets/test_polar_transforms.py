@@ -143,6 +143,13 @@ def test_everything_vanishes():
     assert results['gt_centers'].shape == (0, 2)
 
 
+def test_boxes_and_masks_must_be_as_many():
+    results = results_of([rectangle(2, 2, 5, 5), rectangle(10, 4, 6, 6)])
+    results['gt_bboxes'] = results['gt_bboxes'][:1]
+    with pytest.raises(ValueError, match='shorter'):
+        TracePolarContours().transform(results)
+
+
 def test_thin_above_keeps_the_center_of_the_whole_contour():
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     cv2.ellipse(mask, (40, 30), (35, 20), 20, 0, 300, 1, -1)

@@ -1,5 +1,6 @@
 """deform_conv2d as an operator: refusals, autograd, autocast, tracing, CUDA."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -102,8 +103,16 @@ def test_refuses_numbers_that_would_overflow(name):
 
 @pytest.mark.parametrize('stride', [(1, 1, 1), ()])
 def test_refuses_other_than_pairs(stride):
-    with pytest.raises((ValueError, RuntimeError), match='stride'):
+    sentence = f'stride must be one or two integers, got {len(stride)} of them'
+    with pytest.raises(ValueError, match=sentence):
         deform_conv2d(**arguments(stride=stride))
+
+
+@pytest.mark.parametrize('one', [[2], (2,), np.int64(2)])
+def test_one_number_counts_for_both_axes(one):
+    values = arguments(offset=torch.randn(2, 18, 3, 3), mask=torch.rand(2, 9, 3, 3))
+    expected = deform_conv2d(**values | {'stride': (2, 2)})
+    assert torch.equal(deform_conv2d(**values | {'stride': one}), expected)
 
 
 def test_backward_refuses_a_gradient_of_another_shape():
@@ -361,6 +370,21 @@ def test_cuda_autocast_takes_the_precision_of_the_region(dtype):
     assert output.dtype == dtype
     output.float().sum().backward()
     assert values['weight'].grad.dtype == torch.float32
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+def test_cuda_backward_inside_of_an_autocast_region(dtype):
+    values = cuda_case(**CUDA_CASES['modulated'])
+    values = {k: v.to('cuda', dtype) if torch.is_tensor(v) else v for k, v in values.items()}
+    values = requiring_grad(values)
+    output = deform_conv2d(**values)
+    tensors = [values[name] for name in NAMES]
+    expected = torch.autograd.grad(output.sum(), tensors, retain_graph=True)
+    with torch.autocast('cuda', dtype=torch.float16):
+        actual = torch.autograd.grad(output.sum(), tensors)
+    for one, other in zip(actual, expected):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.gpu

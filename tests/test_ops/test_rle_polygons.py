@@ -250,6 +250,22 @@ def test_dtypes_and_layouts(dtype):
     assert polygons_to_rle([square.numpy()[::-1][::-1]], np.int64(40), np.int64(40)) == expected
 
 
+def test_arrays_that_cannot_be_written_are_only_read(recwarn):
+    square = np.array([[4.0, 4], [20, 4], [20, 30]])
+    expected = polygons_to_rle([square], 40, 40)
+    square.setflags(write=False)
+    assert polygons_to_rle([square], 40, 40) == expected
+    assert not recwarn.list
+
+
+def test_default_device_does_not_matter():
+    polygons = [torch.rand(4, 2) * 30, np.array([[4.0, 4], [20, 4], [20, 30]])]
+    expected = polygons_to_rle(polygons, 40, 40)
+    with torch.device('meta'):
+        assert polygons_to_rle(polygons, 40, 40) == expected
+        assert polygons_to_rle(polygons[0][None], 40, 40) == expected[:1]
+
+
 @pytest.mark.parametrize('rule', RULES)
 @pytest.mark.parametrize('value', [float('nan'), float('inf'), 2.0**31, -(2.0**31) - 256])
 def test_vertices_without_a_pixel_name_their_polygon(rule, value):

@@ -102,6 +102,7 @@ class TracePolarContours(BaseTransform):
 
         Raises:
             TypeError: if ``gt_masks`` are bitmaps and ``dense=False``.
+            ValueError: if there are not as many ``gt_bboxes`` as masks (``dense=True``).
         """
         boxes = results['gt_bboxes']
         boxes = boxes.numpy() if isinstance(boxes, BaseBoxes) else np.asarray(boxes)
@@ -126,7 +127,7 @@ class TracePolarContours(BaseTransform):
         self, masks: BitmapMasks | PolygonMasks, boxes: np.ndarray
     ) -> list[np.ndarray | None]:
         if self.dense:
-            return [largest_contour(*pair) for pair in zip(masks.to_ndarray(), boxes)]
+            return [largest_contour(*pair) for pair in zip(masks.to_ndarray(), boxes, strict=True)]
         if not isinstance(masks, PolygonMasks):
             raise TypeError(
                 'TracePolarContours(dense=False) takes polygons; load them with '
