@@ -13,16 +13,16 @@ namespace {
 // The sector of every point, kNoSector where the cheap angle does not settle it, and a mark where
 // it is, or may be, another than that of the point before.
 POLARSEG_MULTIVERSION void look_for_sectors(const float* points, int64_t size, float origin_x,
-                                            float origin_y, int count, int32_t* place,
-                                            int32_t* moved) {
+                                            float origin_y, int count, int32_t* __restrict sector,
+                                            int32_t* __restrict marks) {
   for (int64_t i = 0; i < size; ++i) {
     const float dx = points[2 * i] - origin_x;
     const float dy = points[2 * i + 1] - origin_y;
-    place[i] = cheap_sector(dx, dy, approximate_degrees(dx, dy), count);
+    sector[i] = cheap_sector(dx, dy, approximate_degrees(dx, dy), count);
   }
-  moved[0] = kMarked;
+  marks[0] = kMarked;
   for (int64_t i = 1; i < size; ++i) {
-    moved[i] = (place[i] != place[i - 1]) | (place[i] == kNoSector) ? kMarked : 0;
+    marks[i] = (sector[i] != sector[i - 1]) | (sector[i] == kNoSector) ? kMarked : 0;
   }
 }
 
@@ -70,22 +70,22 @@ struct KeepLongest {
 class EdgeWalk {
  public:
   EdgeWalk(const ContourView& contour, const RayFan& fan, ContourScan& scan, float* rays)
-      : contour_(contour), fan_(fan), place_(scan.place.data()), keep_{rays} {}
+      : contour_(contour), fan_(fan), sector_(scan.sector.data()), keep_{rays} {}
 
   // Settles the sector of a point for which the cheap angle was not enough.
   void settle(int64_t i) {
     const float dx = contour_.dx(i);
     const float dy = contour_.dy(i);
     const SeenVertex seen = see_exactly(dx, dy, approximate_degrees(dx, dy), offset(i), fan_);
-    place_[i] = seen.sector;
+    sector_[i] = seen.sector;
     keep_touch(seen, offset(i), fan_, keep_);
   }
 
   // Enters the crossings of the edge that leads to point i.
   void cross(int64_t i) {
     const int64_t before = i == 0 ? contour_.size - 1 : i - 1;
-    const int from = place_[before];
-    const int to = place_[i];
+    const int from = sector_[before];
+    const int to = sector_[i];
     if (from == kNoSector || to == kNoSector || from == to) return;
     const int ahead = wrap(to - from, fan_.count);
     const bool forward = ahead == 1;
@@ -114,7 +114,7 @@ class EdgeWalk {
 
   const ContourView& contour_;
   const RayFan& fan_;
-  int32_t* place_;
+  int32_t* sector_;
   KeepLongest keep_;
   SingleCrossings singles_;
 };
@@ -126,12 +126,12 @@ void exact_rays(const ContourView& contour, const RayFan& fan, int num_rays, Con
   std::fill_n(rays, num_rays, kEmptyRay);
   if (contour.size == 0) return;
   look_for_sectors(contour.points, contour.size, contour.origin_x, contour.origin_y, fan.count,
-                   scan.place.data(), scan.marks.data());
+                   scan.sector.data(), scan.marks.data());
   const int64_t count = choose_marked(scan.marks.data(), contour.size, scan.chosen.data());
   EdgeWalk walk(contour, fan, scan, rays);
   for (int64_t n = 0; n < count; ++n) {
     const int32_t i = scan.chosen[n];
-    if (scan.place[i] == kNoSector) walk.settle(i);
+    if (scan.sector[i] == kNoSector) walk.settle(i);
   }
   for (int64_t n = 0; n < count; ++n) walk.cross(scan.chosen[n]);
   walk.flush();

@@ -108,7 +108,7 @@ at::Tensor polar_ray_targets_cpu(const at::Tensor& contours, const at::Tensor& o
   const std::vector<int64_t> shares = equal_shares(args, starts, instances);
   const auto last = static_cast<int64_t>(shares.size()) - 1;
   at::parallel_for(0, last, 1, [&](int64_t begin, int64_t end) {
-    ContourScan scan(longest);
+    ContourScan scan(longest, args.exact);
     for (int64_t n = shares[begin]; n < shares[end]; ++n) {
       const int64_t start = starts[instances[n]];
       const ContourView contour{points + 2 * start, starts[instances[n] + 1] - start,

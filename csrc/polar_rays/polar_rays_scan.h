@@ -20,19 +20,23 @@ struct ContourView {
   float dy(int64_t i) const { return points[2 * i + 1] - origin_y; }
 };
 
-// In ContourScan::place and ::marks: the point has to be looked at.
+// In ContourScan::marks: the point has to be looked at.
 constexpr int32_t kMarked = 1 << 30;
 
 // What a thread writes about the contour it is looking at; room for the longest of them.
 struct ContourScan {
   static constexpr int64_t kSpare = 16;  // whole vectors are written
 
-  std::vector<int32_t> place;   // of each point: its degree bin or sector, and marks
-  std::vector<int32_t> marks;   // of each point, where a rule keeps them apart from the place
+  std::vector<float> degrees;   // of each point, by the cheap angle (mode binned)
+  std::vector<int32_t> sector;  // of each point (mode exact)
+  std::vector<int32_t> marks;   // of each point
   std::vector<int32_t> chosen;  // indices of the points that are to be looked at
 
-  explicit ContourScan(int64_t longest)
-      : place(longest), marks(longest), chosen(longest + kSpare) {}
+  ContourScan(int64_t longest, bool exact)
+      : degrees(exact ? 0 : longest),
+        sector(exact ? longest : 0),
+        marks(longest),
+        chosen(longest + kSpare) {}
 };
 
 // Enters the indices i of [0, size) with marks[i] & kMarked into chosen, in order; returns their
