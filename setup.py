@@ -6,6 +6,8 @@ Environment variables:
 * ``FORCE_CUDA=1`` demands the CUDA operators (an error where torch or the toolkit lacks CUDA),
   ``FORCE_CUDA=0`` leaves them out. Unset: they are built when torch has CUDA and a toolkit is
   found, whether or not a GPU is visible.
+* ``POLARSEG_SANITIZE=1`` builds for finding faults, not for use: with AddressSanitizer and
+  UndefinedBehaviorSanitizer (tools/sanitize_ops.sh; GCC or Clang, CPU alone).
 * ``TORCH_CUDA_ARCH_LIST``, ``CUDA_HOME``, ``MAX_JOBS``: as torch.utils.cpp_extension reads them.
 """
 
@@ -56,9 +58,27 @@ def wants_cuda(cuda_home):
     return available and choice != '0'
 
 
+def sanitizing():
+    """Whether to build with sanitizers; see the top of this file."""
+    choice = os.environ.get('POLARSEG_SANITIZE', '')
+    if choice not in ('', '0', '1'):
+        raise SystemExit(f"POLARSEG_SANITIZE must be 0, 1 or unset, got '{choice}'.")
+    if choice == '1' and sys.platform == 'win32':
+        raise SystemExit('POLARSEG_SANITIZE=1 needs GCC or Clang, not the compiler of Windows.')
+    return choice == '1'
+
+
+# A fault ends the process. Python's own flags may hold -fwrapv, under which no sum overflows, so it
+# is taken back. float-cast-overflow: a number that does not fit the integer it becomes,
+# which `undefined` leaves out. vptr wants type information that torch's libraries do not export.
+SANITIZERS = ['-fsanitize=address,undefined,float-cast-overflow', '-fno-sanitize=vptr']
+SANITIZED = [*SANITIZERS, '-fno-sanitize-recover=all', '-fno-omit-frame-pointer', '-O1', '-g']
+SANITIZED += ['-fno-wrapv', '-D_GLIBCXX_ASSERTIONS']  # an index beyond a std::vector, too
+
+
 def build_extension(cpp_extension):
     """The one library polarseg._C, CPU always and CUDA where it can be built."""
-    cuda = wants_cuda(cpp_extension.CUDA_HOME)
+    cuda = not sanitizing() and wants_cuda(cpp_extension.CUDA_HOME)
     suffixes = ('*.cpp', '*.cu') if cuda else ('*.cpp',)
     sources = [path for suffix in suffixes for path in sorted((ROOT / 'csrc').rglob(suffix))]
     if not cuda:
@@ -72,6 +92,9 @@ def build_extension(cpp_extension):
     elif sys.platform == 'darwin':
         host.remove('-fopenmp')
     link = ['-fopenmp'] if '-fopenmp' in host else []
+    if sanitizing():
+        host = [flag for flag in host if flag not in ('-O3', '-g0')] + SANITIZED
+        link += SANITIZERS
     kind = cpp_extension.CUDAExtension if cuda else cpp_extension.CppExtension
     return kind(
         name='polarseg._C',

@@ -68,11 +68,23 @@ inline void check_groups(const DeformConvShape& s, const at::Tensor& weight) {
                     weight.sizes(), ".");
 }
 
+// More elements than any memory has room for. Only tensors that repeat their elements or have none
+// can be larger, and sums and products of their sizes might overflow.
+constexpr int64_t kMostElements = int64_t{1} << 40;
+
+inline void check_plane(const char* name, int64_t height, int64_t width) {
+  TORCH_CHECK_VALUE(height <= kMostElements && width <= kMostElements &&
+                        (width == 0 || height <= kMostElements / width),
+                    "deform_conv2d: ", name, " may have at most 2^40 pixels, got ", height, " x ",
+                    width, ".");
+}
+
 // How often a kernel of this length fits, or 0.
 inline int64_t output_length(int64_t length, int64_t kernel, int64_t stride, int64_t padding,
                              int64_t dilation) {
-  const int64_t room = length + 2 * padding - dilation * (kernel - 1) - 1;
-  return room < 0 ? 0 : room / stride + 1;
+  const int64_t most = length + 2 * padding - 1;  // room for the kernel's reach
+  if (most < 0 || kernel - 1 > most / dilation) return 0;
+  return (most - dilation * (kernel - 1)) / stride + 1;
 }
 
 inline void check_planes(const at::Tensor& planes, const char* name, const DeformConvShape& s,
@@ -98,6 +110,10 @@ inline DeformConvShape check_deform_conv(const at::Tensor& input, const at::Tens
   check_like_input(input, weight, "weight", 4);
   TORCH_CHECK_VALUE(weight.numel() > 0, "deform_conv2d: weight must not be empty, got shape ",
                     weight.sizes(), ".");
+  TORCH_CHECK_VALUE(weight.numel() <= kMostElements,
+                    "deform_conv2d: weight may have at most 2^40 elements, got shape ",
+                    weight.sizes(), ".");
+  check_plane("input", input.size(2), input.size(3));
   DeformConvShape s{};
   s.batch = input.size(0);
   s.channels = input.size(1);
@@ -120,6 +136,7 @@ inline DeformConvShape check_deform_conv(const at::Tensor& input, const at::Tens
   TORCH_CHECK_VALUE(s.out_height > 0 && s.out_width > 0,
                     "deform_conv2d: the input is too small for the kernel; the output would be ",
                     s.out_height, " x ", s.out_width, ".");
+  check_plane("the output", s.out_height, s.out_width);
   check_planes(offset, "offset", s, 2 * s.deform_groups * s.points());
   if (mask.has_value()) {
     check_like_input(input, *mask, "mask", 4);

@@ -48,14 +48,14 @@ POLARSEG_HOST_DEVICE inline double sum_of_products(double a, double b, double c,
 constexpr float kDegreesSlack = 2e-3f;
 
 // atan2(dx, dy) in degrees, in [0, 360], by an odd minimax polynomial of degree 9 on one octant.
-// Without branches, so that a loop over points vectorises. (0, 0) gives 0; a difference that is not
-// finite gives any number of that interval or NaN.
+// Without branches, so that a loop over points vectorises. (0, 0) gives NaN, a difference that is
+// not finite any number of that interval or NaN.
 POLARSEG_HOST_DEVICE inline float approximate_degrees(float dx, float dy) {
   const float x = std::fabs(dx);
   const float y = std::fabs(dy);
   const float larger = x > y ? x : y;
   const float smaller = x > y ? y : x;
-  const float t = smaller / (larger > FLT_MIN ? larger : FLT_MIN);
+  const float t = smaller / larger;
   const float u = t * t;
   float degrees = 1.19433474f;
   degrees = degrees * u - 4.879095f;

@@ -101,6 +101,26 @@ def test_refuses_numbers_that_would_overflow(name):
         deform_conv2d(**arguments(**{name: 2**62}))
 
 
+def test_refuses_a_kernel_whose_reach_would_overflow():
+    # of such a size only as a view that repeats one element
+    weight = torch.zeros(6, 4, 1, 1).expand(-1, -1, 1, 2**33 + 1)
+    with pytest.raises(ValueError, match='deform_conv2d: the input is too small for the kernel'):
+        deform_conv2d(**arguments(weight=weight, mask=None, dilation=2**31 - 1))
+    with pytest.raises(ValueError, match='deform_conv2d: weight may have at most 2'):
+        deform_conv2d(**arguments(weight=weight.expand(-1, -1, 2**20, -1)))
+
+
+def test_refuses_planes_whose_pixels_cannot_be_counted():
+    empty = arguments(input=torch.zeros(0, 4, 5, 6), mask=None, padding=2**31 - 1)
+    out = [size + 2 * (2**31 - 1) - 2 for size in (5, 6)]
+    empty['offset'] = torch.zeros(1).expand(0, 18, *out)
+    with pytest.raises(ValueError, match='deform_conv2d: the output may have at most 2'):
+        deform_conv2d(**empty)
+    empty['input'] = torch.zeros(1).expand(0, 4, 2**33, 2**33)
+    with pytest.raises(ValueError, match='deform_conv2d: input may have at most 2'):
+        deform_conv2d(**empty)
+
+
 @pytest.mark.parametrize('stride', [(1, 1, 1), ()])
 def test_refuses_other_than_pairs(stride):
     sentence = f'stride must be one or two integers, got {len(stride)} of them'

@@ -421,6 +421,23 @@ def test_points_that_are_not_finite_are_left_out(bad):
 
 
 @MODES
+@pytest.mark.parametrize('x', [math.nan, math.inf, -math.inf, 3.0])
+@pytest.mark.parametrize('y', [math.nan, math.inf, -math.inf])
+def test_a_point_that_is_nowhere_is_met_by_no_ray(mode, x, y):
+    # of all such points an angle is computed; that it is none must do no harm (sanitize_ops.sh)
+    assert (rays_of([[x, y]], [[1, 2]], 36, mode) == EMPTY).all()
+    assert (rays_of([[y, x]], [[1, 2]], 36, mode) == EMPTY).all()
+
+
+def test_points_at_the_smallest_distances_have_their_angle():
+    tiny = np.float32(1e-40)  # less than a float32 of full precision
+    angle = math.degrees(math.atan2(2, 1))  # 63: neither of the rays at 0 and 90 looks there
+    rays = rays_of([[2 * tiny, tiny]], [[0, 0]], 360)[0]
+    near = np.abs(np.arange(360) - int(angle)) <= 3
+    np.testing.assert_array_equal(rays, np.where(near, np.float32(0), EMPTY))
+
+
+@MODES
 @pytest.mark.parametrize('bad', [math.nan, math.inf])
 def test_locations_that_are_not_finite_see_nothing(mode, bad):
     rays = rays_of(border_pixels(64, 50, 30, 21), [[bad, 50], [64, 50]], 36, mode)
