@@ -47,9 +47,11 @@ def largest_contour(mask: np.ndarray, box: np.ndarray | None = None) -> np.ndarr
 def _window(mask: np.ndarray, box: np.ndarray) -> tuple[int, int, np.ndarray]:
     """Corner x, y and pixels of the box, a pixel wider; the whole mask if that holds any more."""
     height, width = mask.shape
-    x1, y1, x2, y2 = np.nan_to_num(box, nan=0.0, posinf=1e9, neginf=-1e9)
-    left, top = max(int(x1) - 1, 0), max(int(y1) - 1, 0)
-    right, bottom = min(int(x2) + 2, width), min(int(y2) + 2, height)
+    x1, y1, x2, y2 = box.tolist()
+    # comparisons with NaN are false, so it is never converted
+    left, top = int(x1) - 1 if 1 <= x1 < width else 0, int(y1) - 1 if 1 <= y1 < height else 0
+    right = int(x2) + 2 if 0 <= x2 < width - 2 else width
+    bottom = int(y2) + 2 if 0 <= y2 < height - 2 else height
     if left < right and top < bottom:
         window = mask[top:bottom, left:right]
         if cv2.countNonZero(window) == cv2.countNonZero(mask):
@@ -119,10 +121,11 @@ def mass_centers(contours: Sequence[np.ndarray], truncate: bool = True) -> np.nd
     x, y = np.ascontiguousarray(np.concatenate(contours).T, dtype=np.float64)
     before = np.arange(len(x)) - 1
     before[starts] = ends - 1
-    slices = (x * y[before] - y * x[before]) / 2.0
-    moments = slices, slices * (x + x[before]) / 3.0, slices * (y + y[before]) / 3.0
-    moments = np.stack(moments, axis=1)
-    sums = np.stack([np.cumsum(moments[a:b], axis=0)[-1] for a, b in zip(starts, ends)], axis=1)
+    x_before, y_before = x[before], y[before]
+    slices = (x * y_before - y * x_before) / 2.0
+    moments = np.stack([slices, slices * (x + x_before) / 3.0, slices * (y + y_before) / 3.0])
+    parts = [moments[:, start:end] for start, end in zip(starts.tolist(), ends.tolist())]
+    sums = np.stack([np.cumsum(part, axis=1)[:, -1] for part in parts], axis=1)
     with np.errstate(divide='ignore', invalid='ignore'):
         centers = (sums[1:] / sums[0]).T
     corners = [np.stack([f.reduceat(x, starts), f.reduceat(y, starts)], -1) for f in EXTREMES]
