@@ -59,11 +59,6 @@ struct Ops<float> {
   POLARSEG_OP Vector set(float x) { return _mm512_set1_ps(x); }
   POLARSEG_OP Vector multiply(Vector a, Vector b) { return _mm512_mul_ps(a, b); }
   POLARSEG_OP Vector multiply_add(Vector a, Vector b, Vector c) { return _mm512_fmadd_ps(a, b, c); }
-  POLARSEG_OP float total(Vector v) {
-    float lane[kWidth];
-    store(lane, v);
-    return sum_of_lanes<kWidth>(lane);
-  }
 };
 
 template <>
@@ -75,11 +70,6 @@ struct Ops<double> {
   POLARSEG_OP Vector set(double x) { return _mm512_set1_pd(x); }
   POLARSEG_OP Vector multiply(Vector a, Vector b) { return _mm512_mul_pd(a, b); }
   POLARSEG_OP Vector multiply_add(Vector a, Vector b, Vector c) { return _mm512_fmadd_pd(a, b, c); }
-  POLARSEG_OP double total(Vector v) {
-    double lane[kWidth];
-    store(lane, v);
-    return sum_of_lanes<kWidth>(lane);
-  }
 };
 
 #include "deform_conv2d_simd.h"
@@ -104,11 +94,6 @@ struct Ops<float> {
   POLARSEG_OP Vector set(float x) { return _mm256_set1_ps(x); }
   POLARSEG_OP Vector multiply(Vector a, Vector b) { return _mm256_mul_ps(a, b); }
   POLARSEG_OP Vector multiply_add(Vector a, Vector b, Vector c) { return _mm256_fmadd_ps(a, b, c); }
-  POLARSEG_OP float total(Vector v) {
-    float lane[kWidth];
-    store(lane, v);
-    return sum_of_lanes<kWidth>(lane);
-  }
 };
 
 template <>
@@ -120,11 +105,6 @@ struct Ops<double> {
   POLARSEG_OP Vector set(double x) { return _mm256_set1_pd(x); }
   POLARSEG_OP Vector multiply(Vector a, Vector b) { return _mm256_mul_pd(a, b); }
   POLARSEG_OP Vector multiply_add(Vector a, Vector b, Vector c) { return _mm256_fmadd_pd(a, b, c); }
-  POLARSEG_OP double total(Vector v) {
-    double lane[kWidth];
-    store(lane, v);
-    return sum_of_lanes<kWidth>(lane);
-  }
 };
 
 #include "deform_conv2d_simd.h"
@@ -166,7 +146,6 @@ struct Ops {
     for (int64_t i = 0; i < kWidth; ++i) c.lane[i] += a.lane[i] * b.lane[i];
     return c;
   }
-  static inline T total(Vector v) { return sum_of_lanes<kWidth>(v.lane); }
 };
 
 #include "deform_conv2d_simd.h"

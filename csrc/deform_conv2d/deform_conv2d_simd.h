@@ -154,7 +154,11 @@ POLARSEG_TARGET void write_tap_grad(const Scatter<T>& s) {
       }
     }
     T sum[4];
-    for (int q = 0; q < 4; ++q) sum[q] = O::total(sums[q]);
+    for (int q = 0; q < 4; ++q) {
+      T lane[O::kWidth];
+      O::store(lane, sums[q]);
+      sum[q] = sum_of_lanes<O::kWidth>(lane);
+    }
     for (; c < s.channels; ++c) {
       for (int q = 0; q < 4; ++q) sum[q] += grad[c] * corner[q][c];
     }

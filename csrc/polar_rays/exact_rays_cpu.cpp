@@ -76,9 +76,10 @@ class EdgeWalk {
   void settle(int64_t i) {
     const float dx = contour_.dx(i);
     const float dy = contour_.dy(i);
-    const SeenVertex seen = see_exactly(dx, dy, approximate_degrees(dx, dy), offset(i), fan_);
+    const Offset p = offset(i);
+    const SeenVertex seen = see_exactly(dx, dy, approximate_degrees(dx, dy), p, fan_);
     sector_[i] = seen.sector;
-    keep_touch(seen, offset(i), fan_, keep_);
+    keep_touch(seen, p, fan_, keep_);
   }
 
   // Enters the crossings of the edge that leads to point i.

@@ -15,6 +15,7 @@ from functools import partial
 import torch
 from comparisons import Comparison, close
 from harness import Case, Peer, Subject, main, new_parser
+from mmengine.structures import InstanceData
 from peers.polar_rays import (
     loop_binned,
     vectorised_binned,
@@ -152,8 +153,8 @@ def synthetic_inputs(count: int, options: argparse.Namespace) -> RayInputs:
     return ray_inputs(instances, feature_sizes(*size, head), head).to(options.device)
 
 
-def prepare_rays(count: int, mode: str, options: argparse.Namespace) -> Subject:
-    """The operator's two modes on a synthetic picture."""
+def prepare_rays(count: int, mode: str, alone: bool, options: argparse.Namespace) -> Subject:
+    """The operator's two modes on a synthetic picture, beside peers or called in a row."""
     inputs = synthetic_inputs(count, options)
     arguments = inputs.arguments()
 
@@ -163,6 +164,8 @@ def prepare_rays(count: int, mode: str, options: argparse.Namespace) -> Subject:
     def peer(function: RayFunction, compare: Callable) -> Peer:
         return Peer(lambda: function(*arguments, NUM_RAYS), compare)
 
+    if alone:
+        return Subject(ours)
     if mode == 'exact':
         peers = {
             VECTORISED: peer(vectorised_exact, close(EXACT_TOLERANCE)),
@@ -216,7 +219,7 @@ class LabelMaking:
         self.instances = self.trace()
         self.inputs = self.assign()
 
-    def trace(self):  # noqa: ANN201 InstanceData
+    def trace(self) -> InstanceData:
         """Contours and mass centres, by the loader's transform."""
         return instances_of(self.sample, self.transform)
 
@@ -253,16 +256,26 @@ def prepare_labels(count: int, part: str | None, options: argparse.Namespace) ->
     return Subject(getattr(making, part))
 
 
-LABEL_PARTS = {'contours and centres': 'trace', 'assignment': 'assign', 'rays': 'rays'}
+LABEL_PARTS = {
+    'in a row': 'whole',
+    'contours and centres': 'trace',
+    'assignment': 'assign',
+    'rays': 'rays',
+}
 
 
 def list_cases(options: argparse.Namespace) -> list[Case]:
     """All cases."""
     counts = QUICK_COUNTS if options.quick else COUNTS
     cases = [
-        Case('polar_ray_targets', f'{mode}, {count} instances', partial(prepare_rays, count, mode))
+        Case(
+            'polar_ray_targets',
+            f'{mode}, {count} instances' + (', in a row' if alone else ''),
+            partial(prepare_rays, count, mode, alone),
+        )
         for mode in ('binned', 'exact')
         for count in counts
+        for alone in (False, True)
     ]
     if options.golden_dir is not None:
         cases.append(Case('polar_ray_targets', 'binned, published pictures', prepare_published))

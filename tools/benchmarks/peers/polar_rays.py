@@ -39,12 +39,17 @@ def loop_binned(
         degrees, lengths = degrees_and_lengths(contour - locations[row])
         bins = degrees.int()
         for ray in range(num_rays):
-            for shift in SHIFTS:
-                hits = lengths[bins == ray * (360 // num_rays) + shift]
-                if len(hits):
-                    rays[row, ray] = hits.max()
-                    break
+            rays[row, ray] = longest_near(ray * (360 // num_rays), bins, lengths)
     return rays
+
+
+def longest_near(angle: int, bins: Tensor, lengths: Tensor) -> Tensor | float:
+    """The longest point of the first bin near a whole angle that holds any."""
+    for shift in SHIFTS:
+        hits = lengths[bins == angle + shift]
+        if len(hits):
+            return hits.max()
+    return EMPTY
 
 
 def vectorised_binned(
