@@ -6,18 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmdet.structures import DetDataSample
+from golden_tools import assert_near, build_published, match, network_input, thinned
 from mmdet.structures.bbox import distance2bbox
 from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config
 from mmengine.structures import InstanceData
 from pycocotools import mask as coco_mask
 
-from polarseg.apis.published import convert_state_dict, load_exactly
+from polarseg.apis.published import convert_state_dict
 from polarseg.datasets.transforms import TracePolarContours
 from polarseg.models.dense_heads.polar_decoder import HeadOutputs, select_candidates
 from polarseg.models.task_modules import PointPostprocessor
-from polarseg.registry import MODELS
 from polarseg.structures import decode_rays
 
 pytestmark = pytest.mark.golden('polarmask_network')
@@ -39,24 +38,6 @@ def config_of(case_name, case, root):
     return Config.fromfile(folder / named[1])
 
 
-def assert_near(actual, expected, what, tolerance=1e-4):
-    actual, expected = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
-    assert actual.shape == expected.shape, what
-    if expected.size == 0:
-        return
-    worst = np.abs(actual - expected).max() / max(np.abs(expected).max(), 1e-12)
-    assert worst <= tolerance, f'{what}: off by {worst:.2e} of the maximum'
-
-
-def thinned(maps, meaning):
-    """The part of (C, H, W) maps that a fixture keeps, as its description says."""
-    maps = maps[0].detach()
-    channels = re.search(r'channels 0,(\d+),', meaning)
-    rows = re.search(r'every (\d+)th row', meaning)
-    step = int(rows[1]) if rows else 1
-    return maps[:: int(channels[1]) if channels else 1, ::step, ::step]
-
-
 @pytest.fixture(scope='module')
 def published(case, recipe):
     return recipe.state_dict(case)
@@ -65,35 +46,19 @@ def published(case, recipe):
 @pytest.fixture(scope='module')
 def model(case_name, case, published, request):
     config = config_of(case_name, case, request.config.rootpath)
-    for part in ('backbone',):
-        config.model[part].init_cfg = None
-    model = MODELS.build(config.model)
-    converted, _ = convert_state_dict(published)
-    load_exactly(model, converted)
-    return model.eval()
+    return build_published(config, published)[0]
 
 
-def network_input(model, case, recipe, images):
-    """The pictures as the model's own preprocessor hands them on."""
-    preprocessing = case['preprocessing']
-    preprocessor = model.data_preprocessor
+def inputs_of(model, case, recipe, images):
     # the cases feed pictures at network resolution, not padded
-    preprocessor.pad_size_divisor = 1
-    np.testing.assert_allclose(preprocessor.mean.flatten(), preprocessing['mean'], rtol=1e-5)
-    np.testing.assert_allclose(preprocessor.std.flatten(), preprocessing['std'], rtol=1e-5)
-    pictures = [torch.from_numpy(recipe.make_image(**image)).permute(2, 0, 1) for image in images]
-    samples = [
-        DetDataSample(metainfo=dict(img_shape=(image['height'], image['width'])))
-        for image in images
-    ]
-    return preprocessor(dict(inputs=pictures, data_samples=samples))['inputs']
+    return network_input(model, case, recipe, images, pad_size_divisor=1)
 
 
 @pytest.fixture(scope='module')
 def outputs(model, case, recipe):
     """Pyramid and the four lists of the head."""
     with torch.no_grad():
-        features = model.extract_feat(network_input(model, case, recipe, [case['image']]))
+        features = model.extract_feat(inputs_of(model, case, recipe, [case['image']])['inputs'])
         return features, model.bbox_head(features)
 
 
@@ -107,7 +72,7 @@ def test_pyramid_and_head(case, outputs):
         for number, maps in enumerate(levels, start=3):
             name = f'{kind}_p{number}'
             if name in case['arrays']:
-                part = thinned(maps, case['outputs'][name]['meaning'])
+                part = thinned(maps[0].detach(), case['outputs'][name]['meaning'])
                 assert_near(part, case['arrays'][name], name)
                 checked += 1
     assert checked, 'the case has none of the arrays that this test compares'
@@ -154,7 +119,7 @@ def test_detections(case, model, outputs, mask_nms):
     arrays = case['arrays']
     boxes, labels = arrays[f'{prefix}_boxes'], arrays[f'{prefix}_labels']
     assert len(found) == len(boxes)
-    order = match(found, boxes, labels)
+    order = match(found, boxes[:, :4], boxes[:, 4], labels)
     assert_near(found.bboxes[order], boxes[:, :4], 'boxes')
     assert_near(found.scores[order], boxes[:, 4], 'scores')
     polygons = arrays[f'{prefix}_polygons']
@@ -162,21 +127,6 @@ def test_detections(case, model, outputs, mask_nms):
     areas = found.masks.to_ndarray().sum(axis=(1, 2))[order]
     # OpenCV's outline differs between its versions by up to 1 % of a mask's area
     np.testing.assert_allclose(areas, arrays[f'{prefix}_areas'], rtol=0.01, atol=1)
-
-
-def match(found, boxes, labels):
-    """Our detection for each of the fixture's: same class, nearest score and box."""
-    free = np.ones(len(found), dtype=bool)
-    order = []
-    for box, label in zip(boxes, labels):
-        cost = np.abs(found.bboxes.numpy() - box[:4]).max(axis=1) / boxes[:, :4].max()
-        cost += np.abs(found.scores.numpy() - box[4])
-        cost[~free | (found.labels.numpy() != label)] = np.inf
-        best = int(cost.argmin())
-        assert np.isfinite(cost[best]), f'no detection is left for class {label:.0f}'
-        free[best] = False
-        order.append(best)
-    return order
 
 
 def training_instances(entries, height, width):
@@ -203,17 +153,14 @@ def training_instances(entries, height, width):
     )
 
 
-def test_losses_and_gradients(case, model, outputs, recipe):
+def test_losses_and_gradients(case, model, outputs, recipe, published):
     train = case.get('train')
     if train is None:
         pytest.skip('the case has no training batch')
-    inputs = network_input(model, case, recipe, train['images'])
-    samples = []
-    for image, entries in zip(train['images'], train['instances']):
-        shape = (image['height'], image['width'])
-        sample = DetDataSample(metainfo=dict(img_shape=shape, ori_shape=shape))
-        sample.gt_instances = training_instances(entries, *shape)
-        samples.append(sample)
+    batch = inputs_of(model, case, recipe, train['images'])
+    samples = batch['data_samples']
+    for sample, entries in zip(samples, train['instances']):
+        sample.gt_instances = training_instances(entries, *sample.img_shape)
     sizes = [maps.shape[-2:] for maps in outputs[0]]
     ground_truth = [sample.gt_instances for sample in samples]
     if 'num_pos' in train:
@@ -223,14 +170,14 @@ def test_losses_and_gradients(case, model, outputs, recipe):
         assert counts == train['num_pos']
     model.train()
     model.zero_grad()
-    losses = model.loss(inputs, samples)
+    losses = model.loss(batch['inputs'], samples)
     names = ('loss_cls', 'loss_bbox', 'loss_mask', 'loss_centerness')
     values = [losses[name].item() for name in names]
     np.testing.assert_allclose(values, case['arrays']['train_losses'], rtol=1e-4)
 
     sum(losses.values()).backward()
     parameters = dict(model.named_parameters())
-    _, layout = convert_state_dict(recipe.state_dict(case))
+    _, layout = convert_state_dict(published)
     norms = [parameters[layout.rename(name)].grad.norm() for name in train['grad_tensors']]
     np.testing.assert_allclose(norms, case['arrays']['train_grad_norms'], rtol=1e-3)
     model.eval()

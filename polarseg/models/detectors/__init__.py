@@ -1,5 +1,6 @@
 """Detectors: assembly only."""
 
+from polarseg.models.detectors.centermask import CenterMask
 from polarseg.models.detectors.polarmask import PolarMask
 
-__all__ = ['PolarMask']
+__all__ = ['CenterMask', 'PolarMask']

@@ -1,14 +1,13 @@
 """PolarMask: single shot instance segmentation with polar representation (arXiv 1909.13226)."""
 
-from mmdet.models.detectors import SingleStageDetector
-
+from polarseg.models.detectors.independent_pictures import IndependentPictures
 from polarseg.registry import MODELS
 
 __all__ = ['PolarMask']
 
 
 @MODELS.register_module()
-class PolarMask(SingleStageDetector):
+class PolarMask(IndependentPictures):
     """Backbone, feature pyramid and a :class:`~polarseg.models.PolarMaskHead`.
 
     Everything that makes it PolarMask is in the head. Training samples carry ``contours`` and
@@ -24,4 +23,6 @@ class PolarMask(SingleStageDetector):
         test_cfg: arguments of the post-processor.
         data_preprocessor: config of the data preprocessor.
         init_cfg: of mmengine.
+        split_batches: see
+            :class:`~polarseg.models.detectors.independent_pictures.IndependentPictures`.
     """
