@@ -276,6 +276,34 @@ def test_boxes_are_clipped_to_the_picture(inclusive, last):
     assert results['gt_bboxes'].tensor.tolist() == [[0, 0, *last]]
 
 
+def test_clipping_can_be_left_out():
+    results = results_of([rectangle(0, 0, 9, 9)])
+    results['gt_bboxes'] = HorizontalBoxes(np.array([[-5.0, -7.0, 500.0, 300.0]]))
+    results |= dict(flip=True, flip_direction='horizontal')
+    BoxesToConvention(True, clip=False).transform(results)
+    assert results['gt_bboxes'].tensor.tolist() == [[-6, -7, 499, 300]]
+
+
+@pytest.mark.parametrize(('inclusive', 'kept'), [(True, [0, 3]), (False, [0, 3, 4])])
+def test_empty_boxes_are_dropped_logged_and_counted(inclusive, kept):
+    results = results_of([rectangle(0, 0, 9, 9)] * 5, ignore=[3])
+    boxes = [[1, 1, 5, 5], [7, 1, 7, 9], [90, 1, 95, 9], [0, 0, 4, 9], [79, 4, 80, 9]]
+    results['gt_bboxes'] = HorizontalBoxes(np.array(boxes, dtype=np.float32))
+    transform = BoxesToConvention(inclusive, drop_empty=True)
+    transform.transform(results)
+    assert results['gt_bboxes_labels'].tolist() == kept
+    assert results['gt_ignore_flags'].tolist() == [index == 3 for index in kept]
+    assert len(results['gt_bboxes']) == len(results['gt_masks']) == len(kept)
+    assert dict(transform.skips.counts) == {'its box is empty': 5 - len(kept)}
+
+
+def test_all_boxes_are_empty():
+    results = results_of([rectangle(0, 0, 9, 9)])
+    results['gt_bboxes'] = HorizontalBoxes(np.array([[5.0, 5, 5, 5]]))
+    BoxesToConvention(drop_empty=True).transform(results)
+    assert len(results['gt_bboxes']) == len(results['gt_masks']) == 0
+
+
 # -- PackPolarInputs ------------------------------------------------------------------------------
 
 
@@ -316,7 +344,11 @@ def test_empty_picture_through_the_whole_pipeline(masks, ignore):
 
 @pytest.mark.parametrize(
     'transform',
-    [DropTinyMasks(20, False), TracePolarContours(False, 360), BoxesToConvention(True)],
+    [
+        DropTinyMasks(20, False),
+        TracePolarContours(False, 360),
+        BoxesToConvention(True, False, True),
+    ],
     ids=lambda transform: type(transform).__name__,
 )
 def test_repr_shows_the_arguments(transform):

@@ -6,5 +6,14 @@ from polarseg.datasets.transforms.polar_contours import (
     PackPolarInputs,
     TracePolarContours,
 )
+from polarseg.datasets.transforms.polygon_annotations import LoadPolygonAnnotations
+from polarseg.datasets.transforms.shortest_edge_resize import ShortestEdgeResize
 
-__all__ = ['BoxesToConvention', 'DropTinyMasks', 'PackPolarInputs', 'TracePolarContours']
+__all__ = [
+    'BoxesToConvention',
+    'DropTinyMasks',
+    'LoadPolygonAnnotations',
+    'PackPolarInputs',
+    'ShortestEdgeResize',
+    'TracePolarContours',
+]

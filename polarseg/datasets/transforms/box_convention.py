@@ -1,10 +1,16 @@
 """The data side of the published +1 box convention."""
 
+import numpy as np
 from mmcv.transforms import BaseTransform
 
+from polarseg.datasets.skip_log import SkipLog
+from polarseg.datasets.transforms.instances import keep_instances
 from polarseg.registry import TRANSFORMS
 
 __all__ = ['BoxesToConvention']
+
+EMPTY_SIDE = 1e-5
+"""Pixels; a box with x2 - x1 or y2 - y1 up to this is empty, in either convention."""
 
 
 @TRANSFORMS.register_module()
@@ -20,10 +26,19 @@ class BoxesToConvention(BaseTransform):
 
     Args:
         inclusive_boxes: which of the two.
+        clip: False leaves the clipping out. The original CenterMask clips before the resize alone,
+            which is another one of these transforms, straight behind the loading.
+        drop_empty: leave out instances whose box has x2 <= x1 or y2 <= y1 (within 1e-5 pixels) in
+            the end, logged and counted. Published CenterMask does, PolarMask does not.
     """
 
-    def __init__(self, inclusive_boxes: bool = False) -> None:
+    def __init__(
+        self, inclusive_boxes: bool = False, clip: bool = True, drop_empty: bool = False
+    ) -> None:
         self.inclusive_boxes = inclusive_boxes
+        self.clip = clip
+        self.drop_empty = drop_empty
+        self.skips = SkipLog(type(self).__name__)
 
     def transform(self, results: dict) -> dict:
         """Change ``gt_bboxes`` of one picture in place.
@@ -38,10 +53,25 @@ class BoxesToConvention(BaseTransform):
             boxes[:, 0::2] -= edge
         if direction in ('vertical', 'diagonal'):
             boxes[:, 1::2] -= edge
-        height, width = results['img_shape'][:2]
-        boxes[:, 0::2] = boxes[:, 0::2].clamp(min=0, max=width - edge)
-        boxes[:, 1::2] = boxes[:, 1::2].clamp(min=0, max=height - edge)
+        if self.clip:
+            height, width = results['img_shape'][:2]
+            boxes[:, 0::2] = boxes[:, 0::2].clamp(min=0, max=width - edge)
+            boxes[:, 1::2] = boxes[:, 1::2].clamp(min=0, max=height - edge)
+        if self.drop_empty:
+            self._drop_empty(results)
         return results
 
+    def _drop_empty(self, results: dict) -> None:
+        boxes = results['gt_bboxes'].tensor
+        full = (boxes[:, 2:] - boxes[:, :2] > EMPTY_SIDE).all(dim=1).numpy()
+        for index in np.flatnonzero(~full):
+            what = f'instance {index} of image {results.get("img_id")}'
+            self.skips.add('its box is empty', what)
+        if not full.all():
+            keep_instances(results, np.flatnonzero(full))
+
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(inclusive_boxes={self.inclusive_boxes})'
+        return (
+            f'{type(self).__name__}(inclusive_boxes={self.inclusive_boxes}, clip={self.clip}, '
+            f'drop_empty={self.drop_empty})'
+        )

@@ -13,19 +13,11 @@ from mmdet.structures.bbox import BaseBoxes
 from mmdet.structures.mask import BitmapMasks, PolygonMasks
 
 from polarseg.datasets.skip_log import SkipLog
+from polarseg.datasets.transforms.instances import keep_instances
 from polarseg.registry import TRANSFORMS
 from polarseg.structures.contours import PackedContours, largest_contour, mass_centers, thin_contour
 
 __all__ = ['DropTinyMasks', 'PackPolarInputs', 'TracePolarContours']
-
-INSTANCE_KEYS = ('gt_bboxes', 'gt_bboxes_labels', 'gt_ignore_flags', 'gt_masks')
-
-
-def keep_instances(results: dict, keep: np.ndarray) -> None:
-    """Keep the instances of a picture at the (K,) int64 indices ``keep``, in all their arrays."""
-    for key in INSTANCE_KEYS:
-        if key in results:
-            results[key] = results[key][keep]
 
 
 @TRANSFORMS.register_module()

@@ -1,0 +1,125 @@
+# The original CenterMask with ResNet-50, caffe style (stride 2 in the first 1x1 of a stage).
+# inclusive_boxes is set for all components at once by the data config.
+model = dict(
+    type='CenterMask',
+    data_preprocessor=dict(
+        type='DetDataPreprocessor',
+        mean=[102.9801, 115.9465, 122.7717],
+        std=[1.0, 1.0, 1.0],
+        bgr_to_rgb=False,
+        pad_size_divisor=32,
+    ),
+    backbone=dict(
+        type='ResNet',
+        depth=50,
+        num_stages=4,
+        out_indices=(1, 2, 3),
+        frozen_stages=1,
+        # the published frozen norm divides by sqrt(var) alone
+        norm_cfg=dict(type='BN', requires_grad=False, eps=0),
+        norm_eval=True,
+        style='caffe',
+        init_cfg=dict(type='Pretrained', checkpoint='open-mmlab://detectron/resnet50_caffe'),
+    ),
+    neck=dict(
+        type='FPN',
+        in_channels=[512, 1024, 2048],
+        out_channels=256,
+        start_level=0,
+        # P6 from P5, not from C5; the ReLU stands before P7 only
+        add_extra_convs='on_output',
+        relu_before_extra_convs=True,
+        num_outs=5,
+        init_cfg=dict(type='Caffe2Xavier', layer='Conv2d'),
+    ),
+    bbox_head=dict(
+        type='FCOSHead',
+        num_classes=80,
+        in_channels=256,
+        feat_channels=256,
+        stacked_convs=4,
+        strides=[8, 16, 32, 64, 128],
+        norm_on_bbox=False,
+        cls_normalizer='fg_and_images',
+        sync_avg_factor=False,
+        clip_boxes=True,
+        inclusive_boxes=True,
+        norm_cfg=dict(type='GN', num_groups=32),
+        assigner=dict(
+            type='PointAssigner',
+            sampling_center='box',
+            radius=1.5,
+            regress_ranges=[(-1, 64), (64, 128), (128, 256), (256, 512), (512, 1e8)],
+        ),
+        loss_cls=dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0),
+        loss_bbox=dict(type='FCOSIoULoss', mode='giou', eps=1e-7, loss_weight=1.0),
+        loss_centerness=dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
+    ),
+    roi_head=dict(
+        type='CenterMaskRoIHead',
+        mask_roi_extractor=dict(
+            type='AdaptiveRoIExtractor',
+            level_rule='area_ratio',
+            roi_layer=dict(type='RoIAlign', output_size=14, sampling_ratio=2, aligned=False),
+            out_channels=256,
+            featmap_strides=[8, 16, 32],
+            inclusive_boxes=True,
+        ),
+        mask_head=dict(
+            type='SAGMaskHead',
+            with_attention=True,
+            num_convs=4,
+            in_channels=256,
+            conv_out_channels=256,
+            num_classes=80,
+            weight_init='original',
+            loss_mask=dict(type='CrossEntropyLoss', use_mask=True, loss_weight=1.0),
+        ),
+        mask_iou_head=dict(
+            type='MaskIoUHead',
+            num_convs=4,
+            in_channels=256,
+            conv_out_channels=256,
+            fc_out_channels=1024,
+            num_classes=80,
+            weight_init='original',
+            # half of the squared difference, times 1
+            loss_iou=dict(type='MSELoss', loss_weight=0.5),
+        ),
+        inclusive_boxes=True,
+        limit_crops=True,
+        crop_min_side=1,
+        area_rule='first_part',
+        paste_rule='integer_box',
+        # the FCOS head has clipped them
+        clip_boxes=False,
+    ),
+    train_cfg=dict(
+        # the boxes that the mask branch trains on
+        proposals=dict(
+            nms_pre=1000,
+            score_thr=0.03,
+            nms=dict(type='nms', iou_threshold=0.6),
+            max_per_img=100,
+            keep_ties=True,
+        ),
+        roi=dict(
+            assigner=dict(
+                type='MaxIoUAssigner',
+                pos_iou_thr=0.5,
+                neg_iou_thr=0.5,
+                min_pos_iou=0.5,
+                match_low_quality=False,
+            ),
+            # no sampling: all proposals and the ground truth
+            sampler=dict(type='PseudoSampler'),
+        ),
+    ),
+    test_cfg=dict(
+        nms_pre=1000,
+        score_thr=0.03,
+        nms=dict(type='nms', iou_threshold=0.6),
+        max_per_img=50,
+        keep_ties=True,
+    ),
+)

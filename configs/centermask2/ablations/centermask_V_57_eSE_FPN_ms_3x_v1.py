@@ -1,0 +1,5 @@
+# VoVNetV1-57: neither identity nor attention
+# It starts from the weights of V2 as far as they fit; the paper trains each on ImageNet.
+_base_ = '../centermask_V_57_eSE_FPN_ms_3x.py'
+
+model = dict(backbone=dict(attention=None, identity=False))

@@ -1,0 +1,11 @@
+# CenterMask2-Lite V2-19-slim, 4x, multi-scale training
+# Published on val2017: mask AP 29.8, box AP 32.5
+_base_ = [
+    '../_base_/models/centermask2_v19_slim_fpn.py',
+    '../_base_/models/centermask_lite.py',
+    '../_base_/datasets/coco_centermask2_lite.py',
+    '../_base_/schedules/centermask2_4x.py',
+    '../_base_/default_runtime_iter.py',
+]
+
+model = _base_.centermask_lite
