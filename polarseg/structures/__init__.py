@@ -1,11 +1,13 @@
 """Geometry that several rooms need: angles, contours, polygons, boxes."""
 
+from polarseg.structures.box_masks import BoxMaskInstances
 from polarseg.structures.contours import PackedContours, largest_contour, mass_center, mass_centers
 from polarseg.structures.masks import masks_to_rle
 from polarseg.structures.polar import decode_rays, polar_centerness, ray_directions
 from polarseg.structures.polygons import PolygonInstances, fill_polygon
 
 __all__ = [
+    'BoxMaskInstances',
     'PackedContours',
     'PolygonInstances',
     'decode_rays',
