@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Self
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -12,6 +12,8 @@ from torch import Tensor
 from polarseg.structures.indexing import InstanceIndex, chosen_rows
 
 __all__ = ['CompactMasks']
+
+Masks = TypeVar('Masks', bound='CompactMasks')
 
 
 class CompactMasks(ABC):
@@ -35,7 +37,7 @@ class CompactMasks(ABC):
         """The tensors, one row for each instance."""
 
     @abstractmethod
-    def _with(self, *tensors: Tensor) -> Self:
+    def _with(self: Masks, *tensors: Tensor) -> Masks:
         """The same picture with other tensors, in the order of :attr:`_tensors`."""
 
     @abstractmethod
@@ -52,26 +54,26 @@ class CompactMasks(ABC):
     def __len__(self) -> int:
         return len(self._tensors[0])
 
-    def __getitem__(self, index: InstanceIndex) -> Self:
+    def __getitem__(self: Masks, index: InstanceIndex) -> Masks:
         rows = chosen_rows(index, len(self), self._tensors[0].device)
         return self._each(lambda tensor: tensor[rows])
 
     @staticmethod
-    def cat(parts: Sequence['CompactMasks']) -> 'CompactMasks':
+    def cat(parts: Sequence[Masks]) -> Masks:
         """The instances of several sets of one kind and the same picture, in order."""
         return parts[0]._with(*map(torch.cat, zip(*(part._tensors for part in parts))))
 
-    def to(self, *args: object, **kwargs: object) -> Self:
+    def to(self: Masks, *args: object, **kwargs: object) -> Masks:
         """As ``Tensor.to``."""
         return self._each(lambda tensor: tensor.to(*args, **kwargs))
 
-    def cpu(self) -> Self:
+    def cpu(self: Masks) -> Masks:
         """As ``Tensor.cpu``."""
         return self._each(Tensor.cpu)
 
-    def detach(self) -> Self:
+    def detach(self: Masks) -> Masks:
         """As ``Tensor.detach``."""
         return self._each(Tensor.detach)
 
-    def _each(self, function: Callable[[Tensor], Tensor]) -> Self:
+    def _each(self: Masks, function: Callable[[Tensor], Tensor]) -> Masks:
         return self._with(*map(function, self._tensors))
