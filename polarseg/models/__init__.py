@@ -5,5 +5,17 @@ from polarseg.models.backbones import ResNet, ResNeXt
 from polarseg.models.dense_heads import PolarMaskHead
 from polarseg.models.detectors import PolarMask
 from polarseg.models.losses import PolarIoULoss
+from polarseg.models.mask_heads import MaskIoUHead, SAGMaskHead
+from polarseg.models.roi_heads import AdaptiveRoIExtractor, CenterMaskRoIHead
 
-__all__ = ['PolarIoULoss', 'PolarMask', 'PolarMaskHead', 'ResNeXt', 'ResNet']
+__all__ = [
+    'AdaptiveRoIExtractor',
+    'CenterMaskRoIHead',
+    'MaskIoUHead',
+    'PolarIoULoss',
+    'PolarMask',
+    'PolarMaskHead',
+    'ResNeXt',
+    'ResNet',
+    'SAGMaskHead',
+]
