@@ -5,14 +5,20 @@ from polarseg.models.backbones import ResNet, ResNeXt
 from polarseg.models.dense_heads import FCOSHead, PolarMaskHead
 from polarseg.models.detectors import CenterMask, PolarMask
 from polarseg.models.losses import FCOSIoULoss, PolarIoULoss
+from polarseg.models.mask_heads import MaskIoUHead, SAGMaskHead
+from polarseg.models.roi_heads import AdaptiveRoIExtractor, CenterMaskRoIHead
 
 __all__ = [
+    'AdaptiveRoIExtractor',
     'CenterMask',
+    'CenterMaskRoIHead',
     'FCOSHead',
     'FCOSIoULoss',
+    'MaskIoUHead',
     'PolarIoULoss',
     'PolarMask',
     'PolarMaskHead',
     'ResNeXt',
     'ResNet',
+    'SAGMaskHead',
 ]
