@@ -1,7 +1,7 @@
 """Everything with parameters, and what it needs to train and predict."""
 
 from polarseg.models import layers, task_modules  # noqa: F401  (they register themselves)
-from polarseg.models.backbones import ResNet, ResNeXt
+from polarseg.models.backbones import MobileNetV2, ResNet, ResNeXt, VoVNet
 from polarseg.models.dense_heads import FCOSHead, PolarMaskHead
 from polarseg.models.detectors import CenterMask, PolarMask
 from polarseg.models.losses import FCOSIoULoss, PolarIoULoss
@@ -15,10 +15,12 @@ __all__ = [
     'FCOSHead',
     'FCOSIoULoss',
     'MaskIoUHead',
+    'MobileNetV2',
     'PolarIoULoss',
     'PolarMask',
     'PolarMaskHead',
     'ResNeXt',
     'ResNet',
     'SAGMaskHead',
+    'VoVNet',
 ]
