@@ -24,14 +24,6 @@ def drop_background(tensor: Tensor) -> Tensor:
     return tensor[1:].clone()
 
 
-def add_missing_epsilon(variance: Tensor) -> Tensor:
-    """Variances of a norm that divides by sqrt(variance), for one that adds 1e-5 to them.
-
-    ``[C]``, computed in double precision. Variances below 1e-5 become negative, on purpose.
-    """
-    return (variance.double() - 1e-5).to(variance.dtype)
-
-
 def to_number(scale: Tensor) -> Tensor:
     """A level's scale of shape ``[1]`` as one of shape ``[]``.
 
@@ -64,7 +56,7 @@ _TOWERS: tuple[Rename, ...] = (
 _MASK_HEADS: tuple[Rename, ...] = (
     (r'^(roi_head\.mask_head)\.mask_fcn(\d+)\.', counted(r'\1.convs.#.conv.', 1)),
     (r'^(roi_head\.mask_head)\.spatialAtt\.', r'\1.attention.'),
-    (r'^(roi_head\.mask_iou_head)\.maskiou_fcn(\d+)\.', counted(r'\1.convs.#.conv.', 1)),
+    (r'^(roi_head\.mask_iou_head)\.maskiou_fcn(\d+)\.', counted(r'\1.convs.#.', 1)),
     (r'^(roi_head\.mask_iou_head)\.maskiou_fc(\d+)\.', counted(r'\1.fcs.#.', 1)),
     (r'^(roi_head\.mask_iou_head)\.maskiou\.', r'\1.fc_mask_iou.'),
 )
@@ -119,7 +111,6 @@ CENTERMASK: tuple[Layout, ...] = (
         marks=('rpn.head.cls_logits.weight', 'roi_heads.mask.predictor.mask_fcn_logits.weight'),
         renames=_ORIGINAL_RENAMES,
         changes=(
-            (r'^backbone\..*\.running_var$', add_missing_epsilon),
             (r'^roi_head\.mask_head\.conv_logits\.', drop_background),
             (r'^roi_head\.mask_iou_head\.fc_mask_iou\.', drop_background),
             _SCALES,
