@@ -5,9 +5,7 @@ _lite = _base_.centermask_lite
 model = dict(
     data_preprocessor=dict(mean=[127.5, 127.5, 127.5], std=[64.0, 64.0, 64.0]),
     backbone=dict(_delete_=True, **_base_.scratch_backbone),
-    neck=dict(
-        **_lite['neck'], add_extra_convs=False, relu_before_extra_convs=False, num_outs=3
-    ),
+    neck=dict(**_lite['neck'], add_extra_convs=False, relu_before_extra_convs=False, num_outs=3),
     bbox_head=dict(
         **_lite['bbox_head'],
         strides=[8, 16, 32],

@@ -1,0 +1,224 @@
+"""CenterMask whole: both flavours train, predict, and cope with nothing."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmdet.structures import DetDataSample
+from mmdet.structures.mask import BitmapMasks, PolygonMasks
+from mmengine.structures import InstanceData
+
+from polarseg.registry import MODELS
+from polarseg.structures import BoxMaskInstances
+
+CHANNELS, SIZE = 32, 128
+SHAPES = (
+    [(0, (40, 44), (20, 14)), (2, (92, 84), (26, 30)), (1, (100, 20), (9, 8))],
+    [(1, (64, 64), (52, 46)), (0, (24, 100), (12, 16))],
+)
+NMS = dict(type='nms', iou_threshold=0.6)
+FLAVOURS = {
+    'centermask2': (dict(), dict(), dict(), dict(sampling_ratio=0, aligned=True)),
+    'original': (
+        dict(
+            norm_on_bbox=False,
+            cls_normalizer='fg_and_images',
+            sync_avg_factor=False,
+            clip_boxes=True,
+            inclusive_boxes=True,
+        ),
+        dict(
+            inclusive_boxes=True,
+            limit_crops=True,
+            crop_min_side=1,
+            area_rule='first_part',
+            paste_rule='integer_box',
+            clip_boxes=False,
+        ),
+        dict(sampler=dict(type='mmdet.PseudoSampler')),
+        dict(sampling_ratio=2, aligned=False),
+    ),
+}
+
+
+def build(flavour='centermask2', score_thr=1e-3, mask_scoring=True, **options):
+    bbox_head, roi_head, roi_train_cfg, pooling = FLAVOURS[flavour]
+    widths = dict(in_channels=CHANNELS, conv_out_channels=CHANNELS, num_convs=1, num_classes=3)
+    if mask_scoring:
+        roi_head = dict(roi_head, mask_iou_head=dict(**widths, fc_out_channels=16))
+    model = MODELS.build(
+        dict(
+            type='CenterMask',
+            data_preprocessor=dict(
+                type='DetDataPreprocessor', mean=[127.5] * 3, std=[64.0] * 3, pad_size_divisor=32
+            ),
+            backbone=dict(type='ResNet', depth=18, out_indices=(1, 2, 3)),
+            neck=dict(type='FPN', in_channels=[128, 256, 512], out_channels=CHANNELS, num_outs=3),
+            bbox_head=dict(
+                type='FCOSHead',
+                num_classes=3,
+                in_channels=CHANNELS,
+                feat_channels=CHANNELS,
+                stacked_convs=1,
+                strides=(8, 16, 32),
+                assigner=dict(regress_ranges=[(-1, 32), (32, 64), (64, 1e8)]),
+                **bbox_head,
+            ),
+            roi_head=dict(
+                type='CenterMaskRoIHead',
+                mask_roi_extractor=dict(
+                    roi_layer=dict(type='RoIAlign', output_size=14, **pooling),
+                    out_channels=CHANNELS,
+                ),
+                mask_head=widths,
+                **roi_head,
+            ),
+            train_cfg=dict(
+                proposals=dict(score_thr=score_thr, nms=NMS, max_per_img=20), roi=roi_train_cfg
+            ),
+            test_cfg=dict(score_thr=score_thr, nms=NMS, max_per_img=20),
+            **options,
+        )
+    )
+    model.init_weights()
+    return model
+
+
+def instances_of(shapes, polygons=True):
+    masks, outlines, boxes = [], [], []
+    for _, center, axes in shapes:
+        outline = cv2.ellipse2Poly(center, axes, 0, 0, 360, 5).astype(float)
+        masks.append(cv2.fillPoly(np.zeros((SIZE, SIZE), np.uint8), [outline.astype(int)], 1))
+        outlines.append([outline.reshape(-1)])
+        boxes.append([*outline.min(axis=0), *outline.max(axis=0)])
+    kind = PolygonMasks(outlines, SIZE, SIZE) if polygons else BitmapMasks(masks, SIZE, SIZE)
+    return InstanceData(
+        bboxes=torch.tensor(np.array(boxes, np.float32).reshape(-1, 4)),
+        labels=torch.tensor([label for label, _, _ in shapes], dtype=torch.long),
+        masks=kind,
+    )
+
+
+def batch_of(ground_truth, sizes=None):
+    inputs, samples = [], []
+    for number, instances in enumerate(ground_truth):
+        shape = sizes[number] if sizes else (SIZE, SIZE)
+        generator = torch.Generator().manual_seed(number)
+        picture = torch.randint(0, 256, (3, *shape), generator=generator)
+        meta = dict(img_shape=shape, ori_shape=shape, scale_factor=(1.0, 1.0))
+        sample = DetDataSample(metainfo=meta)
+        sample.gt_instances = instances
+        inputs.append(picture.to(torch.uint8))
+        samples.append(sample)
+    return dict(inputs=inputs, data_samples=samples)
+
+
+def losses_of(model, ground_truth):
+    batch = model.data_preprocessor(batch_of(ground_truth), training=True)
+    return model.loss(batch['inputs'], batch['data_samples'])
+
+
+@pytest.fixture(params=sorted(FLAVOURS))
+def flavour(request):
+    return request.param
+
+
+@pytest.fixture(params=[True, False], ids=['polygons', 'bitmaps'])
+def ground_truth(request):
+    return [instances_of(shapes, request.param) for shapes in SHAPES]
+
+
+def test_loss_and_backward(flavour, ground_truth):
+    model = build(flavour).train()
+    losses = losses_of(model, ground_truth)
+    assert set(losses) == {
+        'loss_cls',
+        'loss_bbox',
+        'loss_centerness',
+        'loss_mask',
+        'loss_mask_iou',
+    }
+    sum(losses.values()).backward()
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None, name
+            assert parameter.grad.isfinite().all(), name
+
+
+def test_without_mask_scoring(ground_truth):
+    model = build(mask_scoring=False)
+    assert 'loss_mask_iou' not in losses_of(model.train(), ground_truth)
+    with torch.no_grad():
+        found = model.eval().test_step(batch_of(ground_truth))[0].pred_instances
+    assert len(found) > 0
+    assert 'mask_scores' not in found
+
+
+@pytest.mark.parametrize('score_thr', [1e-3, 0.99], ids=['proposals', 'no proposals'])
+@pytest.mark.parametrize('empty', [(), (0,), (0, 1)], ids=['none empty', 'one empty', 'all empty'])
+def test_pictures_without_instances_or_proposals(flavour, ground_truth, empty, score_thr):
+    for number in empty:
+        ground_truth[number] = ground_truth[number][:0]
+    model = build(flavour, score_thr=score_thr).train()
+    losses = losses_of(model, ground_truth)
+    assert all(value.isfinite() for value in losses.values())
+    if len(empty) == 2:
+        assert all(losses[name].item() == 0 for name in losses if name != 'loss_cls')
+    else:
+        # the ground truth is among the proposals
+        assert losses['loss_mask'].item() > 0
+    sum(losses.values()).backward()
+    missing = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert not missing
+
+
+def test_nothing_found(flavour, ground_truth):
+    model = build(flavour, score_thr=0.99).eval()
+    with torch.no_grad():
+        found = model.test_step(batch_of(ground_truth))[0].pred_instances
+    assert len(found) == len(found.masks) == len(found.mask_scores) == 0
+    assert found.masks.to_rle() == []
+
+
+def test_a_batch_gives_each_picture_what_it_gets_alone(flavour, ground_truth):
+    model = build(flavour).eval()
+    batch = batch_of(ground_truth, sizes=[(100, 128), (128, 90)])
+    with torch.no_grad():
+        together = model.test_step(dict(batch))
+        alone = [
+            model.test_step(dict(inputs=[picture], data_samples=[sample]))[0]
+            for picture, sample in zip(batch['inputs'], batch['data_samples'])
+        ]
+    for mine, own in zip(together, alone):
+        mine, own = mine.pred_instances, own.pred_instances
+        assert len(mine) > 0
+        assert isinstance(mine.masks, BoxMaskInstances)
+        for key in ('bboxes', 'scores', 'labels', 'mask_scores'):
+            torch.testing.assert_close(mine[key], own[key], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            mine.masks.probabilities, own.masks.probabilities, rtol=1e-4, atol=1e-4
+        )
+
+
+def test_results_are_in_the_pixels_of_the_original(flavour, ground_truth):
+    model = build(flavour).eval()
+    batch = batch_of(ground_truth[:1])
+    batch['data_samples'][0].set_metainfo(dict(ori_shape=(64, 256), scale_factor=(0.5, 2.0)))
+    batch = model.data_preprocessor(batch)
+    with torch.no_grad():
+        scaled, raw = (
+            model.predict(batch['inputs'], batch['data_samples'], rescale)[0].pred_instances
+            for rescale in (True, False)
+        )
+    assert (scaled.masks.height, scaled.masks.width) == (64, 256)
+    assert scaled.masks.to_ndarray().shape == (len(scaled), 64, 256)
+    assert len(scaled) == len(raw) > 0
+    torch.testing.assert_close(scaled.bboxes, raw.bboxes / torch.tensor([0.5, 2.0, 0.5, 2.0]))
+
+
+def test_tensor_mode_gives_the_maps(ground_truth):
+    model = build().eval()
+    batch = model.data_preprocessor(batch_of(ground_truth))
+    with torch.no_grad():
+        maps = model(batch['inputs'], batch['data_samples'], mode='tensor')
+    assert [len(levels) for levels in maps] == [3] * 3
