@@ -14,6 +14,7 @@ FAMILIES = {
     'polarmask_units*': 'polarmask_units',
     'polarmask_targets*': 'polarmask_targets',
     'polarmask_*': 'polarmask_network',
+    'centermask_units*': 'centermask_units',
 }
 NOT_BUILT = 'not_built'
 

@@ -64,7 +64,7 @@ _TOWERS: tuple[Rename, ...] = (
 _MASK_HEADS: tuple[Rename, ...] = (
     (r'^(roi_head\.mask_head)\.mask_fcn(\d+)\.', counted(r'\1.convs.#.conv.', 1)),
     (r'^(roi_head\.mask_head)\.spatialAtt\.', r'\1.attention.'),
-    (r'^(roi_head\.mask_iou_head)\.maskiou_fcn(\d+)\.', counted(r'\1.convs.#.conv.', 1)),
+    (r'^(roi_head\.mask_iou_head)\.maskiou_fcn(\d+)\.', counted(r'\1.convs.#.', 1)),
     (r'^(roi_head\.mask_iou_head)\.maskiou_fc(\d+)\.', counted(r'\1.fcs.#.', 1)),
     (r'^(roi_head\.mask_iou_head)\.maskiou\.', r'\1.fc_mask_iou.'),
 )
