@@ -30,6 +30,7 @@ from polarseg.apis.inferencer import (
 from polarseg.apis.launch import CPUDistributedDataParallel, LaunchError, distributed
 from polarseg.apis.published import (
     LayoutError,
+    backbone_tensors,
     convert_state_dict,
     load_exactly,
     unwrap_state_dict,
@@ -55,6 +56,7 @@ __all__ = [
     'UnsafeCheckpointError',
     'add_run_arguments',
     'apply_inclusive_boxes',
+    'backbone_tensors',
     'build_runner',
     'convert_state_dict',
     'distributed',

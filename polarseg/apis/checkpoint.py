@@ -56,6 +56,16 @@ class UnsafeCheckpointError(CheckpointError):
 
 _UNREADABLE = 'cannot be read as a checkpoint of torch.save'
 
+_NUMPY_PICKLE = (
+    'is a plain pickle of numpy arrays, as the .pkl files of model zoos are, and not a checkpoint '
+    'of torch.save. It is not read, because un-pickling could run code of whoever made the file. '
+    'If you trust it, convert it once, apart from other work: python -c "import pickle, torch; '
+    "d = pickle.load(open('FILE', 'rb'), encoding='latin1'); "
+    "torch.save({'model': {k: torch.from_numpy(v) for k, v in d.get('model', d).items()}}, "
+    "'NEW.pth')\". Backbones of ResNet need no file: checkpoint="
+    "'open-mmlab://detectron2/resnet50_caffe' (resnet101_caffe, resnext101_32x8d)."
+)
+
 # What torch's readers and restricted un-pickler raise for files with random bytes.
 _BROKEN_FILE = (
     AssertionError,
@@ -140,6 +150,13 @@ def _load_safely(file: str | IO[bytes], name: str, map_location: MapLocation) ->
     return checkpoint
 
 
+def _is_numpy_pickle(path: str) -> bool:
+    """Whether a file is a pickle (of protocol 2 or above) that names numpy near its beginning."""
+    with open(path, 'rb') as file:
+        start = file.read(1 << 16)
+    return start.startswith(b'\x80') and b'numpy' in start
+
+
 def load_checkpoint_file(path: str | os.PathLike, map_location: MapLocation = 'cpu') -> dict:
     """Read a checkpoint file without running any code that it may hold.
 
@@ -156,12 +173,20 @@ def load_checkpoint_file(path: str | os.PathLike, map_location: MapLocation = 'c
     Raises:
         FileNotFoundError: there is no such file.
         UnsafeCheckpointError: it holds a type that is not on the list; nothing of it was run.
-        CheckpointError: it is damaged or holds something else than a dictionary.
+        CheckpointError: it is damaged, holds something else than a dictionary, or is a plain
+            pickle of numpy arrays.
     """
     path = os.path.expanduser(os.fspath(path))
     if not os.path.isfile(path):
         raise FileNotFoundError(f'checkpoint {path} does not exist')
-    return _load_safely(path, path, map_location)
+    try:
+        return _load_safely(path, path, map_location)
+    except UnsafeCheckpointError:
+        raise
+    except CheckpointError as error:
+        if _is_numpy_pickle(path):
+            raise CheckpointError(f'{path}: {_NUMPY_PICKLE}') from error
+        raise
 
 
 def _numbered(folder: Path, kind: str) -> Path | None:

@@ -2,6 +2,7 @@ import functools
 import http.server
 import os
 import pickle
+import re
 import threading
 from pathlib import Path
 
@@ -217,6 +218,27 @@ def test_damaged_files_are_named(tmp_path, content):
     file = tmp_path / 'damaged.pth'
     file.write_bytes(content)
     with pytest.raises(CheckpointError, match=r'damaged\.pth: cannot be read'):
+        load_checkpoint_file(file)
+
+
+@pytest.mark.parametrize('protocol', [2, 3, 4, 5])
+def test_pickles_of_arrays_are_refused_with_advice(tmp_path, protocol):
+    file = tmp_path / 'R-50.pkl'
+    content = dict(model={'stem.conv1.weight': np.zeros((2, 3), np.float32)}, __author__='x')
+    file.write_bytes(pickle.dumps(content, protocol=protocol))
+    with pytest.raises(
+        CheckpointError, match=r'R-50\.pkl: is a plain pickle of numpy arr'
+    ) as error:
+        load_checkpoint_file(file)
+    assert not isinstance(error.value, UnsafeCheckpointError)
+    (code,) = re.findall(r'python -c "(.+?)"', str(error.value))
+    new = tmp_path / 'new.pth'
+    exec(code.replace('FILE', str(file)).replace('NEW.pth', str(new)))  # what it advises works
+    loaded = load_checkpoint_file(new)
+    assert loaded['model']['stem.conv1.weight'].shape == (2, 3)
+    # other pickles get no advice that does not fit them
+    file.write_bytes(pickle.dumps(dict(model=[1, 2, 3]), protocol=protocol))
+    with pytest.raises(CheckpointError, match='cannot be read as a checkpoint'):
         load_checkpoint_file(file)
 
 

@@ -5,6 +5,7 @@ import math
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -236,7 +237,9 @@ def test_layouts_are_told_apart_and_carry_a_licence_note():
     assert len({layout.name for layout in LAYOUTS}) == len(LAYOUTS)
     assert detect_layout(['x', 'bbox_head.polar_mask.weight']).name == 'polarmask'
     assert detect_layout(['bbox_head.fcos_mask.weight']).name == 'polarmask-legacy'
-    assert all('non-commercial' in layout.licence for layout in LAYOUTS)
+    assert all(layout.licence for layout in LAYOUTS)
+    detectors = [layout for layout in LAYOUTS if not layout.backbone_only]
+    assert all('non-commercial' in layout.licence for layout in detectors)
 
 
 # -- wrappers --------------------------------------------------------------------------------
@@ -277,6 +280,12 @@ def test_module_prefix_stays_where_not_every_tensor_has_it():
 def test_no_tensors(checkpoint):
     with pytest.raises(LayoutError, match='holds no tensors'):
         convert_state_dict(checkpoint)
+
+
+@pytest.mark.parametrize('wrap', [lambda arrays: arrays, lambda arrays: dict(model=arrays)])
+def test_arrays_instead_of_tensors(wrap):
+    with pytest.raises(LayoutError, match=r'holds numpy arrays; expected tensors.*from_numpy'):
+        convert_state_dict(wrap({'stem.conv1.weight': np.zeros(3, np.float32)}))
 
 
 def test_no_layout_fits(plain):

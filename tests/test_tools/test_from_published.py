@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import pickle
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from published_names import published_vovnet_name
 from tiny_detector import ROOT, environment
 
 from polarseg.apis import InstanceInferencer, prepare_config
@@ -223,3 +225,124 @@ def test_without_class_names_the_config_gives_them(tool, published, tmp_path):
     assert 'dataset_meta' not in torch.load(tmp_path / 'ours.pth', weights_only=True)['meta']
     inferencer = InstanceInferencer(CONFIG, tmp_path / 'ours.pth', device='cpu')
     assert inferencer.classes == ('ellipse', 'polygon', 'star')
+
+
+# -- backbones alone -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def vovnet_config(tmp_path):
+    """CONFIG with a VoVNet, whose ImageNet weights come from a file in the same folder."""
+    file = tmp_path / 'vovnet.py'
+    file.write_text(
+        f"""
+_base_ = {str(CONFIG)!r}
+model = dict(
+    backbone=dict(_delete_=True, type='VoVNet', arch='V-19-slim-dw',
+                  init_cfg=dict(type='Pretrained', checkpoint={str(tmp_path / 'ours.pth')!r})),
+    neck=dict(in_channels=[256, 384, 512], start_level=0))
+"""
+    )
+    return file
+
+
+@pytest.fixture(scope='module')
+def imagenet():
+    """A VoVNet and its tensors as a published file of ImageNet weights has them."""
+    torch.manual_seed(0)
+    network = MODELS.build(dict(type='VoVNet', arch='V-19-slim-dw'))
+    published = {
+        published_vovnet_name(name): tensor
+        for name, tensor in network.state_dict().items()
+        if 'num_batches_tracked' not in name
+    }
+    return network, published
+
+
+def assert_loaded(config, network):
+    """What ``init_cfg`` of the config loads are the network's tensors."""
+    backbone = MODELS.build(Config.fromfile(config).model).backbone
+    backbone.init_weights()
+    for name, expected in network.state_dict().items():
+        assert torch.equal(backbone.state_dict()[name], expected), name
+
+
+def test_backbone_alone(tool, tmp_path, vovnet_config, imagenet):
+    network, published = imagenet
+    classifier = {'classifier.weight': torch.ones(5, 512), 'classifier.bias': torch.ones(5)}
+    torch.save(published | classifier, tmp_path / 'imagenet.pth')
+    target = tmp_path / 'ours.pth'
+    code, out, err = tool(
+        tmp_path / 'imagenet.pth', target, '--config', vovnet_config, '--backbone'
+    )
+    assert code == 0, err
+    assert f'(vovnet, {len(network.state_dict())} tensors) -> {target}' in out
+    assert 'left out: classifier.weight, classifier.bias' in out
+    assert torch.load(target, weights_only=True)['meta']['layout'] == 'vovnet'
+    assert_loaded(vovnet_config, network)
+
+
+def test_backbone_of_a_detector(tool, tmp_path, vovnet_config, imagenet):
+    network, published = imagenet
+    detector = {f'backbone.bottom_up.{name}': tensor for name, tensor in published.items()}
+    detector['proposal_generator.fcos_head.cls_logits.weight'] = torch.ones(80, 2, 3, 3)
+    detector['roi_heads.mask_head.predictor.weight'] = torch.ones(80, 2, 1, 1)
+    detector['pixel_mean'] = torch.ones(3)
+    source, target = tmp_path / 'detector.pth', tmp_path / 'ours.pth'
+    torch.save(dict(model=detector, iteration=7), source)
+    code, out, err = tool(source, target, '--config', vovnet_config, '--backbone')
+    assert code == 0, err
+    assert 'left out: pixel_mean' in out
+    assert 'left out: 2 tensors outside the backbone' in out
+    assert_loaded(vovnet_config, network)
+    target.unlink()
+    # as a whole it is no detector of this config
+    code, out, err = tool(source, target, '--config', vovnet_config)
+    assert (code, out) == (2, '')
+    assert 'unexpected: bbox_head.conv_cls.weight' in err
+    assert not target.exists()
+
+
+def test_backbone_needs_the_option(tool, tmp_path, vovnet_config, imagenet):
+    torch.save(imagenet[1], tmp_path / 'imagenet.pth')
+    code, out, err = tool(
+        tmp_path / 'imagenet.pth', tmp_path / 'ours.pth', '--config', vovnet_config
+    )
+    assert (code, out) == (2, '')
+    assert 'imagenet.pth (vovnet) holds a backbone alone: add --backbone' in err
+    assert not (tmp_path / 'ours.pth').exists()
+
+
+def test_backbone_of_another_arch(tool, tmp_path, vovnet_config, imagenet):
+    torch.save(imagenet[1], tmp_path / 'imagenet.pth')
+    options = '--backbone', '--cfg-options', 'model.backbone.arch=V-19-dw'
+    code, _, err = tool(
+        tmp_path / 'imagenet.pth', tmp_path / 'ours.pth', '--config', vovnet_config, *options
+    )
+    assert code == 2
+    assert 'shape of stage2.0.concat.conv.weight: [112, 256, 1, 1] in the file' in err
+    assert 'unexpected: ' not in err
+
+
+def test_hint_of_the_layout(tool, tmp_path, vovnet_config):
+    published = {
+        'stem.1.conv.weight': torch.ones(1),
+        'stages.0.blocks.0.conv_concat.conv.weight': torch.ones(1),
+    }
+    torch.save(published, tmp_path / 'timm.pth')
+    code, _, err = tool(
+        tmp_path / 'timm.pth', tmp_path / 'ours.pth', '--config', vovnet_config, '--backbone'
+    )
+    assert code == 2
+    assert 'missing: stage2.0.attention.fc.weight' in err
+    assert "set attention_blocks='last' in the backbone" in err
+
+
+def test_numpy_pickles_are_refused_with_advice(tool, tmp_path):
+    source = tmp_path / 'R-50.pkl'
+    content = {'model': {'stem.conv1.weight': np.zeros((2, 3), np.float32)}}
+    source.write_bytes(pickle.dumps(content))
+    code, out, err = tool(source, tmp_path / 'ours.pth', '--config', CONFIG)
+    assert (code, out) == (2, '')
+    assert 'is a plain pickle of numpy arrays' in err
+    assert 'torch.from_numpy' in err

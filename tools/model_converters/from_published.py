@@ -1,9 +1,11 @@
 """Turn a published checkpoint into one of ours.
 
-    python tools/model_converters/from_published.py SRC DST --config CONFIG
+    python tools/model_converters/from_published.py SRC DST --config CONFIG [--backbone]
 
 The layout is detected from the tensors' names and loaded into the config's model with strict keys.
-Exits with 2, naming every tensor, when it does not fit.
+Exits with 2, naming every tensor, when it does not fit. With --backbone the same is done for the
+backbone alone, of a file of ImageNet weights or of a detector; use DST as
+init_cfg=dict(type='Pretrained', checkpoint=DST) of the backbone.
 """
 
 import argparse
@@ -13,16 +15,19 @@ from pathlib import Path
 import torch
 from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
+from torch import Tensor
 
 from polarseg.apis import (
     CheckpointError,
     LayoutError,
+    backbone_tensors,
     convert_state_dict,
     load_checkpoint_file,
     load_exactly,
     prepare_config,
+    unwrap_state_dict,
 )
-from polarseg.apis.published import LAYOUTS
+from polarseg.apis.published import LAYOUTS, Layout
 from polarseg.registry import MODELS
 from polarseg.version import __version__
 
@@ -36,6 +41,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('destination', type=Path, help='file to write')
     parser.add_argument('--config', required=True, help='config of the model')
     parser.add_argument(
+        '--backbone',
+        action='store_true',
+        help="convert and check only the backbone of the config's model",
+    )
+    parser.add_argument(
         '--layout',
         choices=[layout.name for layout in LAYOUTS],
         help='instead of the detected one, such as polarmask-legacy-names for a file with fcos_* '
@@ -43,6 +53,42 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='KEY=VALUE ...')
     return parser.parse_args()
+
+
+def check_files(args: argparse.Namespace) -> None:
+    """Refuse to overwrite the source or to write to a folder.
+
+    Raises:
+        OSError: the destination cannot be written.
+    """
+    if args.destination.is_dir():
+        raise IsADirectoryError(f'{args.destination} is a folder, name the file to write')
+    if args.destination.exists() and args.destination.samefile(args.source):
+        raise FileExistsError(f'{args.destination} is the source, which would be overwritten')
+
+
+def load_into_config(
+    args: argparse.Namespace, state_dict: dict[str, Tensor], layout: Layout
+) -> dict[str, Tensor]:
+    """Load the tensors into the config's model or its backbone, and return what was loaded.
+
+    Raises:
+        LayoutError: they do not fit.
+        OSError: the config does not exist.
+    """
+    if layout.backbone_only and not args.backbone:
+        raise LayoutError(f'{args.source} ({layout.name}) holds a backbone alone: add --backbone')
+    cfg = prepare_config(args.config, cfg_options=args.cfg_options)
+    init_default_scope(cfg.get('default_scope', 'polarseg'))
+    if args.backbone and not layout.backbone_only:
+        state_dict = backbone_tensors(state_dict)
+    # only the shapes count: no pretrained weights are fetched for this
+    model = MODELS.build(cfg.model.backbone if args.backbone else cfg.model)
+    try:
+        load_exactly(model, state_dict)
+    except LayoutError as error:
+        raise LayoutError(f'{error}\n{layout.hint}'.rstrip()) from error
+    return state_dict
 
 
 def convert(args: argparse.Namespace) -> str:
@@ -53,17 +99,10 @@ def convert(args: argparse.Namespace) -> str:
         LayoutError: the source has no known layout or does not fit the model.
         OSError: source or config do not exist, or the destination cannot be written.
     """
-    if args.destination.is_dir():
-        raise IsADirectoryError(f'{args.destination} is a folder, name the file to write')
-    if args.destination.exists() and args.destination.samefile(args.source):
-        raise FileExistsError(f'{args.destination} is the source, which would be overwritten')
+    check_files(args)
     checkpoint = load_checkpoint_file(args.source)
-    state_dict, layout = convert_state_dict(checkpoint, args.layout)
-    cfg = prepare_config(args.config, cfg_options=args.cfg_options)
-    init_default_scope(cfg.get('default_scope', 'polarseg'))
-    # only the shapes count: no pretrained weights are fetched for this
-    model = MODELS.build(cfg.model)
-    load_exactly(model, state_dict)
+    converted, layout = convert_state_dict(checkpoint, args.layout)
+    state_dict = load_into_config(args, converted, layout)
     source_meta = checkpoint.get('meta') if isinstance(checkpoint.get('meta'), dict) else {}
     meta = dict(
         converted_from=Path(args.source).name,
@@ -78,7 +117,13 @@ def convert(args: argparse.Namespace) -> str:
         meta['dataset_meta'] = dict(classes=tuple(names))
     args.destination.parent.mkdir(parents=True, exist_ok=True)
     torch.save(dict(meta=meta, state_dict=state_dict), args.destination)
-    return f'{args.source} ({layout.name}, {len(state_dict)} tensors) -> {args.destination}'
+    summary = f'{args.source} ({layout.name}, {len(state_dict)} tensors) -> {args.destination}'
+    left_out = [name for name in unwrap_state_dict(checkpoint) if layout.ignored(name)]
+    if left_out:
+        summary += f'\nleft out: {", ".join(left_out)}'
+    if len(state_dict) < len(converted):
+        summary += f'\nleft out: {len(converted) - len(state_dict)} tensors outside the backbone'
+    return summary
 
 
 def main() -> None:
