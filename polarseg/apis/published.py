@@ -1,141 +1,25 @@
 """Published checkpoints: which layout a file has, and its tensors under our names.
 
-The layouts are facts of the published files: names, shapes and, for the oldest PolarMask models,
-another order of the rays.
+The layouts themselves are in :mod:`polarseg.apis.layouts`.
 """
 
-import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 
-import torch
+import numpy as np
 from torch import Tensor, nn
+
+from polarseg.apis.layouts import LAYOUTS, Layout, LayoutError, StateDict
 
 __all__ = [
     'LAYOUTS',
     'Layout',
     'LayoutError',
+    'backbone_tensors',
     'convert_state_dict',
     'detect_layout',
     'load_exactly',
     'unwrap_state_dict',
 ]
-
-StateDict = dict[str, Tensor]
-
-
-class LayoutError(ValueError):
-    """A file that has no known layout, or whose tensors do not fit the model."""
-
-
-def roll_rays(tensor: Tensor) -> Tensor:
-    """Channels of the legacy ray order (ray 0 left) in the current one (ray 0 down).
-
-    ``current[j] = legacy[(j + R / 4) % R]``: the legacy direction of ray k is (-cos a, sin a), the
-    current one (sin a, cos a), a quarter turn apart.
-
-    Raises:
-        LayoutError: if R is no multiple of 4, so that no ray lies a quarter turn from another.
-    """
-    if tensor.dim() == 0 or tensor.shape[0] % 4:
-        raise LayoutError(
-            f'rays of the legacy order cannot be turned by a quarter: shape {list(tensor.shape)}'
-        )
-    return torch.roll(tensor, -(tensor.shape[0] // 4), dims=0)
-
-
-def _tower_entry(match: re.Match) -> str:
-    """Entry 3 i of a deformable tower's list is a convolution, 3 i + 1 its normalisation."""
-    layer, part = divmod(int(match[2]), 3)
-    if part == 2:
-        return match[0]  # a ReLU has no tensors: let the strict loading name this one
-    rest = match[3].replace('conv_offset_mask', 'conv_offset')
-    return f'{match[1]}.{layer}.{("conv", "gn")[part]}.{rest}'
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How the tensors of one family of published files map to ours.
-
-    Attributes:
-        name: shown to users.
-        marks: tensor names that tell this layout from the others; all must be there.
-        renames: pairs of regular expression and replacement, applied one after the other.
-        changes: pairs of regular expression (on our name) and a function of the tensor.
-        licence: note that goes into the converted file.
-    """
-
-    name: str
-    marks: tuple[str, ...]
-    renames: tuple[tuple[str, str | Callable[[re.Match], str]], ...] = ()
-    changes: tuple[tuple[str, Callable[[Tensor], Tensor]], ...] = field(default=())
-    licence: str = ''
-
-    def rename(self, name: str) -> str:
-        """Our name of a published tensor."""
-        for pattern, replacement in self.renames:
-            name = re.sub(pattern, replacement, name)
-        return name
-
-    def convert(self, state_dict: StateDict) -> StateDict:
-        """All tensors under our names, changed where the layout says so.
-
-        Raises:
-            LayoutError: if two published tensors would get the same name, or one cannot be changed
-                as the layout says.
-        """
-        converted: StateDict = {}
-        for published, tensor in state_dict.items():
-            name = self.rename(published)
-            if name in converted:
-                raise LayoutError(f'two tensors of the file would become {name!r}')
-            try:
-                converted[name] = self._changed(name, tensor)
-            except LayoutError as error:
-                raise LayoutError(f'{published}: {error}') from error
-        return converted
-
-    def _changed(self, name: str, tensor: Tensor) -> Tensor:
-        for pattern, change in self.changes:
-            if re.search(pattern, name):
-                tensor = change(tensor)
-        return tensor
-
-
-_POLARMASK_RENAMES = (
-    (r'^(backbone\..*conv2)_offset\.', r'\1.conv_offset.'),
-    (
-        r'^(bbox_head\.(?:cls|reg|mask)_convs)\.(\d+)\.((?:conv_offset_mask\.)?(?:weight|bias))$',
-        _tower_entry,
-    ),
-)
-_POLARMASK_LICENCE = (
-    'Converted from a checkpoint published by the authors of PolarMask, who allow use for '
-    'non-commercial purposes only; the weights stay under their terms.'
-)
-
-LAYOUTS: tuple[Layout, ...] = (
-    Layout(
-        name='polarmask',
-        marks=('bbox_head.polar_mask.weight',),
-        renames=_POLARMASK_RENAMES,
-        licence=_POLARMASK_LICENCE,
-    ),
-    Layout(
-        name='polarmask-legacy',
-        marks=('bbox_head.fcos_mask.weight',),
-        renames=((r'^bbox_head\.fcos_', 'bbox_head.polar_'), *_POLARMASK_RENAMES),
-        changes=((r'^bbox_head\.polar_mask\.(weight|bias)$', roll_rays),),
-        licence=_POLARMASK_LICENCE,
-    ),
-    # fcos_* names with the rays of today: trained between the two switches; chosen by hand only
-    Layout(
-        name='polarmask-legacy-names',
-        marks=('bbox_head.fcos_mask.weight',),
-        renames=((r'^bbox_head\.fcos_', 'bbox_head.polar_'), *_POLARMASK_RENAMES),
-        licence=_POLARMASK_LICENCE,
-    ),
-)
 
 
 def unwrap_state_dict(checkpoint: dict) -> StateDict:
@@ -151,6 +35,11 @@ def unwrap_state_dict(checkpoint: dict) -> StateDict:
         if isinstance(checkpoint.get(key), dict):
             checkpoint = checkpoint[key]
     tensors = {str(name): value for name, value in checkpoint.items() if isinstance(value, Tensor)}
+    if not tensors and any(isinstance(value, np.ndarray) for value in checkpoint.values()):
+        raise LayoutError(
+            'the file holds numpy arrays; expected tensors. Convert it once: '
+            "torch.save({'model': {name: torch.from_numpy(array) for name, array in ...}}, NEW)"
+        )
     if not tensors:
         raise LayoutError(f'the file holds no tensors; its keys are {[*map(str, checkpoint)][:10]}')
     if all(name.startswith('module.') for name in tensors):
@@ -166,7 +55,7 @@ def detect_layout(names: Iterable[str]) -> Layout:
     """
     known = set(names)
     for layout in LAYOUTS:
-        if known.issuperset(layout.marks):
+        if layout.fits(known):
             return layout
     raise LayoutError(
         f'no known layout fits: looked for {[layout.marks for layout in LAYOUTS]} '
@@ -196,6 +85,23 @@ def convert_state_dict(checkpoint: dict, layout: str | None = None) -> tuple[Sta
             raise LayoutError(f'no layout is named {layout!r}; there are {sorted(by_name)}')
         chosen = by_name[layout]
     return chosen.convert(tensors), chosen
+
+
+def backbone_tensors(state_dict: StateDict) -> StateDict:
+    """A detector's tensors (under our names) that belong to its backbone, without prefix.
+
+    Raises:
+        LayoutError: if there is none.
+    """
+    prefix = 'backbone.'
+    found = {
+        name.removeprefix(prefix): tensor
+        for name, tensor in state_dict.items()
+        if name.startswith(prefix)
+    }
+    if not found:
+        raise LayoutError(f'the file holds no tensor of a backbone, but {sorted(state_dict)[:5]}')
+    return found
 
 
 def load_exactly(model: nn.Module, state_dict: StateDict) -> None:

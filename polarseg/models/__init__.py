@@ -1,9 +1,26 @@
 """Everything with parameters, and what it needs to train and predict."""
 
 from polarseg.models import layers, task_modules  # noqa: F401  (they register themselves)
-from polarseg.models.backbones import ResNet, ResNeXt
-from polarseg.models.dense_heads import PolarMaskHead
+from polarseg.models.backbones import MobileNetV2, ResNet, ResNeXt, VoVNet
+from polarseg.models.dense_heads import FCOSHead, PolarMaskHead
 from polarseg.models.detectors import CenterMask, PolarMask
-from polarseg.models.losses import PolarIoULoss
+from polarseg.models.losses import FCOSIoULoss, PolarIoULoss
+from polarseg.models.mask_heads import MaskIoUHead, SAGMaskHead
+from polarseg.models.roi_heads import AdaptiveRoIExtractor, CenterMaskRoIHead
 
-__all__ = ['CenterMask', 'PolarIoULoss', 'PolarMask', 'PolarMaskHead', 'ResNeXt', 'ResNet']
+__all__ = [
+    'AdaptiveRoIExtractor',
+    'CenterMask',
+    'CenterMaskRoIHead',
+    'FCOSHead',
+    'FCOSIoULoss',
+    'MaskIoUHead',
+    'MobileNetV2',
+    'PolarIoULoss',
+    'PolarMask',
+    'PolarMaskHead',
+    'ResNeXt',
+    'ResNet',
+    'SAGMaskHead',
+    'VoVNet',
+]

@@ -1,13 +1,18 @@
 """Geometry that several rooms need: angles, contours, polygons, boxes."""
 
+from polarseg.structures.box_masks import BoxMaskInstances
 from polarseg.structures.contours import PackedContours, largest_contour, mass_center, mass_centers
+from polarseg.structures.mask_crops import area_ratios, crop_masks
 from polarseg.structures.masks import masks_to_rle
 from polarseg.structures.polar import decode_rays, polar_centerness, ray_directions
 from polarseg.structures.polygons import PolygonInstances, fill_polygon
 
 __all__ = [
+    'BoxMaskInstances',
     'PackedContours',
     'PolygonInstances',
+    'area_ratios',
+    'crop_masks',
     'decode_rays',
     'fill_polygon',
     'largest_contour',

@@ -14,9 +14,10 @@ def masks_to_rle(masks: Any) -> list[dict]:
     """Compressed COCO RLE of N masks.
 
     Args:
-        masks: an object with ``to_rle()`` (:class:`~polarseg.structures.PolygonInstances`) or with
-            ``to_ndarray()`` (mmdet's mask structures), a tensor or array ``[N, H, W]``, or a
-            sequence of RLE dicts, which is returned as it is.
+        masks: an object with ``to_rle()`` (:class:`~polarseg.structures.PolygonInstances`,
+            :class:`~polarseg.structures.BoxMaskInstances`) or with ``to_ndarray()``
+            (mmdet's mask structures), a tensor or array ``[N, H, W]``, or a sequence of RLE dicts,
+            which is returned as it is.
 
     Returns:
         ``{'size': [H, W], 'counts': bytes}`` for each mask.

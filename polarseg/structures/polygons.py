@@ -1,14 +1,12 @@
 """Instances held as polygons until somebody asks for pixels."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
 from polarseg.ops import polygons_to_rle
-from polarseg.structures.indexing import InstanceIndex, chosen_rows
+from polarseg.structures.compact_masks import CompactMasks
 
 __all__ = ['PolygonInstances', 'fill_polygon']
 
@@ -33,7 +31,7 @@ def fill_polygon(polygon: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.ascontiguousarray(coco_mask.decode(polygons_to_rle([polygon], height, width)[0]))
 
 
-class PolygonInstances:
+class PolygonInstances(CompactMasks):
     """The masks of N instances of one picture, one polygon of V vertices each.
 
     Stands as ``masks`` in an ``InstanceData``: it is indexed by instance and moves between devices
@@ -49,42 +47,22 @@ class PolygonInstances:
     """
 
     def __init__(self, vertices: Tensor, height: int, width: int) -> None:
+        super().__init__(height, width)
         if vertices.dim() != 3 or vertices.shape[-1] != 2:
             raise ValueError(f'vertices must be [N, V, 2], got {list(vertices.shape)}')
         self.vertices = vertices
-        self.height = int(height)
-        self.width = int(width)
-
-    def __len__(self) -> int:
-        return len(self.vertices)
 
     def __repr__(self) -> str:
         count, size = self.vertices.shape[:2]
         name = type(self).__name__
         return f'{name}({count} polygons of {size} vertices, {self.height}x{self.width})'
 
+    @property
+    def _tensors(self) -> tuple[Tensor]:
+        return (self.vertices,)
+
     def _with(self, vertices: Tensor) -> 'PolygonInstances':
         return PolygonInstances(vertices, self.height, self.width)
-
-    def __getitem__(self, index: InstanceIndex) -> 'PolygonInstances':
-        return self._with(self.vertices[chosen_rows(index, len(self), self.vertices.device)])
-
-    @staticmethod
-    def cat(parts: Sequence['PolygonInstances']) -> 'PolygonInstances':
-        """The instances of several sets of the same picture and number of vertices, in order."""
-        return parts[0]._with(torch.cat([part.vertices for part in parts]))
-
-    def to(self, *args: object, **kwargs: object) -> 'PolygonInstances':
-        """As ``Tensor.to``."""
-        return self._with(self.vertices.to(*args, **kwargs))
-
-    def cpu(self) -> 'PolygonInstances':
-        """As ``Tensor.cpu``."""
-        return self._with(self.vertices.cpu())
-
-    def detach(self) -> 'PolygonInstances':
-        """As ``Tensor.detach``."""
-        return self._with(self.vertices.detach())
 
     def boxes(self) -> Tensor:
         """``[N, 4]`` extremes x1, y1, x2, y2 of the vertices, on their device."""
@@ -92,17 +70,10 @@ class PolygonInstances:
             return self.vertices.new_zeros(0, 4)
         return torch.cat([self.vertices.amin(dim=1), self.vertices.amax(dim=1)], dim=-1)
 
-    def to_ndarray(self) -> np.ndarray:
-        """``[N, height, width]`` uint8 masks by the rule of :func:`fill_polygon`."""
-        masks = np.zeros((len(self), self.height, self.width), np.uint8)
-        for mask, rle in zip(masks, self.to_rle()):
-            mask[:] = coco_mask.decode(rle)
-        return masks
-
     def to_rle(self) -> list[dict]:
         """COCO RLE of every mask: ``{'size': [height, width], 'counts': bytes}``.
 
-        The masks are those of :meth:`to_ndarray`, which are not made for it.
+        By the rule of :func:`fill_polygon`.
         """
         return polygons_to_rle(self.vertices.detach().float(), self.height, self.width)
 

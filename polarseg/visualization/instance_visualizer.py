@@ -1,4 +1,4 @@
-"""Drawing of instances whose masks are held as polygons."""
+"""Drawing of instances whose masks are held in another form than pixels."""
 
 import numpy as np
 from mmdet.visualization import DetLocalVisualizer
@@ -11,7 +11,7 @@ __all__ = ['InstanceVisualizer']
 
 @VISUALIZERS.register_module()
 class InstanceVisualizer(DetLocalVisualizer):
-    """mmdet's visualizer that asks polygon masks for their pixels."""
+    """mmdet's visualizer that asks masks of polygons or boxes for their pixels."""
 
     def _draw_instances(
         self, image: np.ndarray, instances: InstanceData, *args: object, **kwargs: object

@@ -14,6 +14,10 @@ FAMILIES = {
     'polarmask_units*': 'polarmask_units',
     'polarmask_targets*': 'polarmask_targets',
     'polarmask_*': 'polarmask_network',
+    'layout_centermask*': 'centermask_layout',
+    'centermask_units*': 'centermask_units',
+    'centermask_*': 'centermask_network',
+    'centermask2_*': 'centermask_network',
 }
 NOT_BUILT = 'not_built'
 

@@ -42,7 +42,9 @@ def build_published(config, tensors):
 
 
 def thinned(maps, meaning):
-    """The part of [C, H, W] maps that a fixture keeps, as its description says."""
+    """The part of [C, H, W] maps that a fixture keeps, as its description says; else all."""
+    if maps.dim() < 3:
+        return maps
     channels = re.search(r'(?:channels|classes) (?:\[::(\d+)\]|0,(\d+),)', meaning)
     rows = re.search(r'rows/cols \[::(\d+)\]|every (\d+)th row', meaning)
     every = int(channels[1] or channels[2]) if channels else 1

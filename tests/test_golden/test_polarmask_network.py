@@ -15,7 +15,7 @@ from pycocotools import mask as coco_mask
 
 from polarseg.apis.published import convert_state_dict
 from polarseg.datasets.transforms import TracePolarContours
-from polarseg.models.dense_heads.polar_decoder import HeadOutputs, select_candidates
+from polarseg.models.dense_heads.dense_outputs import select_candidates
 from polarseg.models.task_modules import PointPostprocessor
 from polarseg.structures import decode_rays
 
@@ -185,8 +185,15 @@ def test_losses_and_gradients(case, model, outputs, recipe, published):
 
 def test_candidates_keep_every_small_level(outputs, model):
     """Levels up to nms_pre locations go on whole, so decoding sees what the fixtures list."""
-    level = [maps[-1] for maps in outputs[1]]
-    flat: HeadOutputs = model.bbox_head.flatten_outputs(*([maps] for maps in level))
-    points = torch.zeros(len(flat.centernesses), 2)
-    kept = select_candidates([flat], [points], PointPostprocessor(nms_pre=1000))
-    assert len(kept.points) == len(points)
+    cls_scores, bbox_preds, centernesses, ray_preds = ([maps[-1]] for maps in outputs[1])
+    points = torch.zeros(centernesses[0].numel(), 2)
+    kept = select_candidates(
+        0,
+        cls_scores,
+        centernesses,
+        (bbox_preds, ray_preds),
+        [points],
+        PointPostprocessor(nms_pre=1000, score_thr=-1.0),
+    )
+    assert len(kept.points) == len(points) * cls_scores[0].shape[1]
+    assert torch.equal(kept.rows[1][:: cls_scores[0].shape[1]], ray_preds[0][0].flatten(1).mT)

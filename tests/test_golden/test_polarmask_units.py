@@ -113,19 +113,19 @@ def test_decoding_and_rasterisation(arrays):
 @pytest.mark.parametrize('max_per_img', [100, 15])
 def test_nms_with_polygons(arrays, max_per_img):
     postprocess = PointPostprocessor(
+        nms_pre=0,
         score_thr=0.05,
         centerness_offset=0.5,
         nms=dict(type='nms', iou_threshold=0.5),
         max_per_img=max_per_img,
         inclusive_boxes=True,
     )
-    found = postprocess(
-        arrays['nms_in_boxes'], arrays['nms_in_scores'][:, 1:], arrays['nms_in_factors'] - 0.5
-    )
+    chosen = postprocess.select(arrays['nms_in_scores'][:, 1:], arrays['nms_in_factors'] - 0.5)
+    found = postprocess(arrays['nms_in_boxes'][chosen.index], chosen.scores, chosen.labels)
     name = f'nms{max_per_img}'
     assert_near(torch.cat([found.bboxes, found.scores[:, None]], 1), arrays[f'{name}_boxes'])
     assert found.labels.tolist() == arrays[f'{name}_labels'].long().tolist()
-    assert found.index.tolist() == arrays[f'{name}_index'].long().tolist()
+    assert chosen.index[found.index].tolist() == arrays[f'{name}_index'].long().tolist()
 
 
 def test_contours_centers_rays(case):

@@ -1,5 +1,6 @@
 # mmdet's Mask R-CNN on VoVNetV2-19-slim from scratch, as wide as CenterMask-Lite (128 channels, two
-# convolutions in the mask head), anchors half as large as for COCO
+# convolutions in the mask head), anchors half as large and proposals fewer than for COCO, as the
+# pictures are small
 _base_ = ['mmdet::_base_/models/mask-rcnn_r50_fpn.py', './vovnet_v19_slim_scratch.py']
 
 model = dict(
@@ -12,5 +13,9 @@ model = dict(
         bbox_head=dict(in_channels=128),
         mask_roi_extractor=dict(out_channels=128),
         mask_head=dict(num_convs=2, in_channels=128, conv_out_channels=128),
+    ),
+    train_cfg=dict(
+        rpn_proposal=dict(nms_pre=500, max_per_img=200),
+        rcnn=dict(sampler=dict(num=64)),
     ),
 )

@@ -1,5 +1,6 @@
 """Heads that predict at every location of a feature pyramid."""
 
+from polarseg.models.dense_heads.fcos_head import FCOSHead
 from polarseg.models.dense_heads.polarmask_head import PolarMaskHead
 
-__all__ = ['PolarMaskHead']
+__all__ = ['FCOSHead', 'PolarMaskHead']

@@ -15,13 +15,15 @@ from mmdet.utils import reduce_mean
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from polarseg.models.dense_heads.polar_decoder import (
-    HeadOutputs,
-    decode_candidates,
-    select_candidates,
-)
+from polarseg.models.dense_heads.dense_outputs import flatten_levels, select_candidates
+from polarseg.models.dense_heads.polar_decoder import HeadOutputs, decode_candidates
 from polarseg.models.dense_heads.tower import build_tower
-from polarseg.models.task_modules import PointAssigner, PointPostprocessor
+from polarseg.models.task_modules import (
+    PointAssigner,
+    PointPostprocessor,
+    box_centerness,
+    point_targets,
+)
 from polarseg.ops import polar_ray_targets
 from polarseg.registry import MODELS, TASK_UTILS
 from polarseg.structures import PackedContours, polar_centerness
@@ -270,38 +272,26 @@ class PolarMaskHead(BaseDenseHead):
             AttributeError: if the ground truth has no contours and centres.
         """
         points = self.point_generator.grid_priors(sizes, dtype=torch.float32, device=device)
-        all_points = torch.cat(points)
-        grids = [level.unflatten(0, size) for level, size in zip(points, sizes)]
-        labels, positive, distances, instance_index, first_instance = [], [], [], [], 0
-        for picture, instances in enumerate(batch_gt_instances):
+        for instances in batch_gt_instances:
             _check_ground_truth(instances)
-            assigned = self.assigner(grids, self.strides, instances.bboxes, instances.centers)
-            rows = assigned.positive
-            own_labels = torch.full_like(assigned.gt_index, self.num_classes)
-            own_labels[rows] = instances.labels[assigned.gt_index[rows]]
-            labels.append(own_labels)
-            positive.append(rows + picture * len(all_points))
-            distances.append(assigned.distances[rows])
-            instance_index.append(assigned.gt_index[rows] + first_instance)
-            first_instance += len(instances)
-        positive = torch.cat(positive)
-        origins = all_points[positive % len(all_points)]
+        found = point_targets(
+            self.assigner, points, sizes, self.strides, batch_gt_instances, self.num_classes
+        )
         contours = PackedContours.cat([instances.contours for instances in batch_gt_instances])
         rays = polar_ray_targets(
             contours.points,
             contours.offsets,
-            origins,
-            torch.cat(instance_index),
+            found.points,
+            found.gt_index,
             num_rays=self.num_rays,
             mode=self.ray_mode,
         )
-        return PolarTargets(torch.cat(labels), positive, origins, torch.cat(distances), rays)
+        return PolarTargets(found.labels, found.positive, found.points, found.distances, rays)
 
     def _centerness_targets(self, targets: PolarTargets) -> Tensor:
         if self.centerness_type == 'polar':
             return polar_centerness(targets.rays)
-        sides = targets.distances.reshape(-1, 2, 2)  # [K, (left top, right bottom), (x, y)]
-        return (sides.amin(dim=1) / sides.amax(dim=1)).prod(dim=1).sqrt()
+        return box_centerness(targets.distances)
 
     def areal_boxes(self, points: Tensor, distances: Tensor) -> Tensor:
         """Boxes whose continuous IoU is the IoU of the box convention in force."""
@@ -320,16 +310,11 @@ class PolarMaskHead(BaseDenseHead):
         ray_preds: list[Tensor],
     ) -> HeadOutputs:
         """The maps of some levels as rows: pictures in order, in each its levels, row-major."""
-
-        def rows(levels: list[Tensor]) -> Tensor:
-            flat = [level.flatten(2).transpose(1, 2) for level in levels]
-            return torch.cat(flat, dim=1).flatten(0, 1).float()
-
         return HeadOutputs(
-            rows(cls_scores),
-            rows(bbox_preds) if self.with_bbox else None,
-            rows(centernesses)[:, 0],
-            rows(ray_preds),
+            flatten_levels(cls_scores),
+            flatten_levels(bbox_preds) if self.with_bbox else None,
+            flatten_levels(centernesses)[:, 0],
+            flatten_levels(ray_preds),
         )
 
     # -- inference --------------------------------------------------------------------------------
@@ -367,16 +352,11 @@ class PolarMaskHead(BaseDenseHead):
         points = self.point_generator.grid_priors(
             sizes, dtype=torch.float32, device=cls_scores[0].device
         )
-        levels = list(zip(cls_scores, bbox_preds, centernesses, ray_preds))
         results = []
         for picture, meta in enumerate(batch_img_metas):
-            outputs = [
-                self.flatten_outputs(
-                    *([None if maps is None else maps[picture, None]] for maps in level)
-                )
-                for level in levels
-            ]
-            candidates = select_candidates(outputs, points, postprocess)
+            candidates = select_candidates(
+                picture, cls_scores, centernesses, (bbox_preds, ray_preds), points, postprocess
+            )
             results.append(decode_candidates(candidates, meta, postprocess, self.mask_nms, rescale))
         return results
 

@@ -1,5 +1,6 @@
 """Losses that mmdet does not have."""
 
+from polarseg.models.losses.fcos_iou_loss import FCOSIoULoss, fcos_iou_loss
 from polarseg.models.losses.polar_iou_loss import (
     PolarIoULoss,
     RaySmoothL1Loss,
@@ -7,4 +8,11 @@ from polarseg.models.losses.polar_iou_loss import (
     ray_smooth_l1_loss,
 )
 
-__all__ = ['PolarIoULoss', 'RaySmoothL1Loss', 'polar_iou_loss', 'ray_smooth_l1_loss']
+__all__ = [
+    'FCOSIoULoss',
+    'PolarIoULoss',
+    'RaySmoothL1Loss',
+    'fcos_iou_loss',
+    'polar_iou_loss',
+    'ray_smooth_l1_loss',
+]

@@ -8,16 +8,31 @@ from torch import Tensor
 
 from polarseg.registry import TASK_UTILS
 
-__all__ = ['Detections', 'PointPostprocessor']
+__all__ = ['Detections', 'PointPostprocessor', 'Selection']
 
 NMS_FUNCTIONS = {'nms': nms, 'soft_nms': soft_nms}
+CANDIDATES = ('location', 'pair')
+
+
+class Selection(NamedTuple):
+    """Pairs of a location and a class, of one level or more.
+
+    Attributes:
+        index: ``[M]`` int64 row of the location.
+        labels: ``[M]`` int64 class.
+        scores: ``[M]`` float32 final scores.
+    """
+
+    index: Tensor
+    labels: Tensor
+    scores: Tensor
 
 
 class Detections(NamedTuple):
-    """What is left of the locations of one picture, best first.
+    """What is left of the candidates of one picture, best first.
 
     Attributes:
-        index: ``[K]`` int64 row of the location that each detection came from.
+        index: ``[K]`` int64 row of the candidate that each detection came from.
         bboxes: ``[K, 4]`` float32.
         scores: ``[K]`` float32.
         labels: ``[K]`` int64.
@@ -31,83 +46,114 @@ class Detections(NamedTuple):
 
 @TASK_UTILS.register_module()
 class PointPostprocessor:
-    """From class probabilities and centerness at locations to detections.
+    """From class probabilities p and centerness c at locations to detections.
 
-    :meth:`select` shortens a level before anything is decoded for it; calling the object joins the
-    levels, applies the threshold and the class-wise NMS, and keeps the best.
+    :meth:`select` applies the threshold and shortens a level before anything is decoded for it;
+    calling the object runs the class-wise NMS over the joined levels and keeps the best.
 
     Args:
-        nms_pre: locations that a level may keep, by the largest class probability times
-            centerness. 0 or below keeps all.
-        score_thr: class probability, before centerness, that a detection must exceed.
-        centerness_offset: added to the centerness in the final score ``p * (centerness + offset)``
-            (published PolarMask: 0.5, so that a score may exceed 1).
+        candidates: what ``nms_pre`` counts. 'location' (PolarMask, arXiv 1909.13226): the locations
+            of a level with the largest p * c of any class go on, before the threshold. 'pair'
+            (FCOS, arXiv 1904.01355): the pairs of a location and a class with the largest score go
+            on, after the threshold.
+        nms_pre: candidates that a level may keep. 0 or below keeps all.
+        score_thr: what a pair must exceed to become a candidate.
+        thresh_with_ctr: the threshold is on p * c (BlendMask, arXiv 2001.00309) instead of on the
+            class probability p alone.
+        centerness_offset: added to the centerness in the score ``p * (c + offset)`` (published
+            PolarMask: 0.5, so that a score may exceed 1).
+        sqrt_scores: the final score is the square root of that (CenterMask2, BlendMask).
         nms: ``dict(type='nms', iou_threshold=0.5)``, or another box NMS of mmcv
             (``soft_nms``) with its arguments; None for no NMS.
         max_per_img: detections that a picture keeps. 0 or below keeps all.
+        keep_ties: detections as good as the last that is kept are kept too, beyond ``max_per_img``.
         inclusive_boxes: boxes name their last pixel: the IoU counts ``(w + 1) * (h + 1)``.
 
     Raises:
-        ValueError: if the NMS type is none of mmcv's.
+        ValueError: for an unknown kind of candidates, or if the NMS type is none of mmcv's.
     """
 
     def __init__(
         self,
+        candidates: str = 'location',
         nms_pre: int = 1000,
         score_thr: float = 0.05,
+        thresh_with_ctr: bool = False,
         centerness_offset: float = 0.0,
+        sqrt_scores: bool = False,
         nms: dict | None = None,
         max_per_img: int = 100,
+        keep_ties: bool = False,
         inclusive_boxes: bool = False,
     ) -> None:
+        if candidates not in CANDIDATES:
+            raise ValueError(f'candidates must be one of {CANDIDATES}, got {candidates!r}')
+        self.candidates = candidates
         self.nms_pre = nms_pre
         self.score_thr = score_thr
+        self.thresh_with_ctr = thresh_with_ctr
         self.centerness_offset = centerness_offset
+        self.sqrt_scores = sqrt_scores
         self.nms = dict(nms) if nms else None
         self.max_per_img = max_per_img
+        self.keep_ties = keep_ties
         self.inclusive_boxes = inclusive_boxes
         if self.nms is not None and self.nms.get('type', 'nms') not in NMS_FUNCTIONS:
             raise ValueError(
                 f'nms type must be one of {sorted(NMS_FUNCTIONS)}, got {self.nms["type"]!r}'
             )
 
-    def select(self, probabilities: Tensor, centerness: Tensor) -> Tensor:
-        """Indices of the locations of one level that go on.
+    def select(self, probabilities: Tensor, centerness: Tensor) -> Selection:
+        """The candidates of one level.
 
         Args:
             probabilities: ``[N, C]`` class probabilities.
             centerness: ``[N]`` in [0, 1], without the offset.
 
         Returns:
-            ``[M]`` int64, all in order where N does not exceed ``nms_pre``, else the best first.
+            Pairs of a location and a class. They stand in the order of the locations, of the
+            classes at one location, unless ``nms_pre`` cuts: then the best location or pair, as
+            ``candidates`` says, is first.
         """
-        if self.nms_pre <= 0 or len(probabilities) <= self.nms_pre:
-            return torch.arange(len(probabilities), device=probabilities.device)
-        best = (probabilities * centerness[:, None]).amax(dim=1)
-        return best.topk(self.nms_pre).indices
+        rows = None
+        if self.candidates == 'location' and 0 < self.nms_pre < len(probabilities):
+            best = (probabilities * centerness[:, None]).amax(dim=1)
+            rows = best.topk(self.nms_pre).indices
+            probabilities, centerness = probabilities[rows], centerness[rows]
+        compared = probabilities
+        if self.thresh_with_ctr:
+            compared = probabilities * centerness[:, None]
+        index, labels = (compared > self.score_thr).nonzero(as_tuple=True)
+        scores = probabilities[index, labels] * (centerness[index] + self.centerness_offset)
+        if self.candidates == 'pair' and 0 < self.nms_pre < len(scores):
+            scores, kept = scores.topk(self.nms_pre)
+            index, labels = index[kept], labels[kept]
+        if self.sqrt_scores:
+            scores = scores.sqrt()
+        return Selection(index if rows is None else rows[index], labels, scores.float())
 
-    def __call__(self, bboxes: Tensor, probabilities: Tensor, centerness: Tensor) -> Detections:
-        """Threshold, score, NMS and the cut to ``max_per_img`` for one picture.
+    def __call__(self, bboxes: Tensor, scores: Tensor, labels: Tensor) -> Detections:
+        """NMS in each class and the cut to ``max_per_img`` for the candidates of one picture.
 
         Args:
-            bboxes: ``[N, 4]`` float32 x1, y1, x2, y2 for each location, shared by its classes.
-            probabilities: ``[N, C]``.
-            centerness: ``[N]``, without the offset.
+            bboxes: ``[M, 4]`` x1, y1, x2, y2 of each candidate.
+            scores: ``[M]`` as :meth:`select` gives them.
+            labels: ``[M]`` int64 class.
 
         Returns:
             The detections by falling score.
         """
-        index, labels = (probabilities > self.score_thr).nonzero(as_tuple=True)
-        scores = probabilities[index, labels] * (centerness[index] + self.centerness_offset)
-        boxes = bboxes[index].float()
-        scores = scores.float()
+        boxes, index = bboxes.float(), torch.arange(len(scores), device=scores.device)
         if self.nms is not None:
-            kept, scores = self._class_wise_nms(boxes, scores, labels)
-            index, labels, boxes = index[kept], labels[kept], boxes[kept]
+            index, scores = self._class_wise_nms(boxes, scores, labels)
         order = scores.argsort(descending=True, stable=True)
-        if self.max_per_img > 0:
-            order = order[: self.max_per_img]
-        return Detections(index[order], boxes[order], scores[order], labels[order])
+        if 0 < self.max_per_img < len(order):
+            count = self.max_per_img
+            if self.keep_ties:
+                count = int((scores >= scores[order[count - 1]]).sum())
+            order = order[:count]
+        index = index[order]
+        return Detections(index, boxes[index], scores[order], labels[index])
 
     def _class_wise_nms(
         self, boxes: Tensor, scores: Tensor, labels: Tensor
@@ -121,9 +167,11 @@ class PointPostprocessor:
         arguments = dict(self.nms)
         function = NMS_FUNCTIONS[arguments.pop('type', 'nms')]
         arguments.setdefault('offset', 1 if self.inclusive_boxes else 0)
+        # rows of one class side by side, in their own order
+        by_class = labels.argsort(stable=True)
+        sizes = labels.unique(return_counts=True)[1].tolist()
         kept, kept_scores = [labels.new_zeros(0)], [scores.new_zeros(0)]
-        for label in labels.unique().tolist():
-            rows = (labels == label).nonzero(as_tuple=True)[0]
+        for rows in by_class.split(sizes):
             found, keep = function(boxes[rows], scores[rows], **arguments)
             kept.append(rows[keep])
             kept_scores.append(found[:, 4])

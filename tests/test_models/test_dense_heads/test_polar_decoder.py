@@ -3,11 +3,8 @@
 import pytest
 import torch
 
-from polarseg.models.dense_heads.polar_decoder import (
-    HeadOutputs,
-    decode_candidates,
-    select_candidates,
-)
+from polarseg.models.dense_heads.dense_outputs import Candidates
+from polarseg.models.dense_heads.polar_decoder import decode_candidates
 from polarseg.models.task_modules import PointPostprocessor
 
 CFG = dict(score_thr=0.05, nms=dict(type='nms', iou_threshold=0.5), max_per_img=10)
@@ -137,39 +134,6 @@ def test_unknown_setting_of_the_post_processor(head):
         predict(head, silent_maps(), cfg=dict(CFG, min_bbox_size=0))
 
 
-@pytest.mark.parametrize('with_bbox', [True, False])
-def test_select_candidates_keeps_rows_together(with_bbox):
-    """What a kept location carries is its own, level after level."""
-    levels, points = [], []
-    for count, start in ((10, 0), (3, 100)):
-        rows = torch.arange(start, start + count).float()
-        levels.append(
-            HeadOutputs(
-                torch.randn(count, 3),
-                rows[:, None].repeat(1, 4) if with_bbox else None,
-                torch.randn(count),
-                rows[:, None].repeat(1, 8),
-            )
-        )
-        points.append(rows[:, None].repeat(1, 2))
-    candidates = select_candidates(levels, points, PointPostprocessor(nms_pre=4))
-    rows = candidates.points[:, 0]
-    assert len(rows) == 4 + 3
-    assert rows[4:].tolist() == [100, 101, 102]
-    assert torch.equal(candidates.rays[:, 0], rows)
-    if with_bbox:
-        assert torch.equal(candidates.distances[:, 3], rows)
-    else:
-        assert candidates.distances is None
-    for number, row in enumerate(rows.int().tolist()):
-        level = levels[row >= 100]
-        own = level.cls_scores[row % 100].sigmoid()
-        torch.testing.assert_close(candidates.probabilities[number], own)
-        torch.testing.assert_close(
-            candidates.centerness[number], level.centernesses[row % 100].sigmoid()
-        )
-
-
 def test_scale_factor_is_not_needed_without_resize(head):
     maps = silent_maps()
     place(maps, 0, 4, 4, 0, (8, 8, 8, 8), 9.0)
@@ -179,11 +143,11 @@ def test_scale_factor_is_not_needed_without_resize(head):
 
 
 def test_decode_candidates_alone():
-    rays = torch.full((1, 4), 10.0)
-    candidates = select_candidates(
-        [HeadOutputs(torch.tensor([[9.0]]), None, torch.tensor([9.0]), rays)],
-        [torch.tensor([[50.0, 40.0]])],
-        PointPostprocessor(),
+    candidates = Candidates(
+        points=torch.tensor([[50.0, 40.0]]),
+        scores=torch.tensor([0.9]),
+        labels=torch.tensor([0]),
+        rows=(None, torch.full((1, 4), 10.0)),
     )
     found = decode_candidates(
         candidates, dict(img_shape=(100, 100)), PointPostprocessor(), mask_nms=True

@@ -1,0 +1,330 @@
+"""FCOS' head: class, box and centerness at every location.
+
+FCOS (arXiv 1904.01355) as CenterMask (arXiv 1911.06667) and BlendMask (arXiv 2001.00309) use it.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from mmcv.cnn import Scale
+from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
+from mmdet.models.task_modules.prior_generators import MlvlPointGenerator
+from mmdet.structures.bbox import distance2bbox
+from mmdet.utils import reduce_mean
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from polarseg.models.dense_heads.dense_outputs import (
+    Candidates,
+    flatten_levels,
+    select_candidates,
+)
+from polarseg.models.dense_heads.tower import build_tower
+from polarseg.models.task_modules import (
+    PointAssigner,
+    PointPostprocessor,
+    PointTargets,
+    box_centerness,
+    point_targets,
+)
+from polarseg.registry import MODELS, TASK_UTILS
+
+__all__ = ['FCOSHead']
+
+CLS_NORMALIZERS = ('fg', 'fg_and_images', 'moving_fg', 'all')
+MOVING_FG_START = 100.0
+MOVING_FG_MOMENTUM = 0.9
+
+
+@MODELS.register_module()
+class FCOSHead(BaseDenseHead):
+    """Towers and predictors, shared by the levels, and FCOS' losses and decoding.
+
+    The defaults are those of CenterMask2. The original CenterMask is ``norm_on_bbox=False,
+    sync_avg_factor=False, cls_normalizer='fg_and_images', clip_boxes=True, inclusive_boxes=True``
+    with ``eps=1e-7`` in the box loss.
+
+    Args:
+        num_classes: C, without background.
+        in_channels: of the feature maps.
+        feat_channels: of the towers.
+        stacked_convs: convolutions in each of the two towers (class, box).
+        stacked_share_convs: convolutions in the tower that stands before both.
+        strides: of the levels, pixels.
+        norm_on_bbox: box distances are ``relu(scale * conv)`` in units of the level's stride, and
+            the box loss compares in that unit. False: ``exp(scale * conv)`` in pixels.
+        centerness_on_reg: the centerness comes from the box tower, else from the class tower.
+        use_scale: a learnable factor for each level in front of the activation of the boxes.
+        cls_normalizer: what divides the classification loss. 'fg': positives, at least 1;
+            'fg_and_images': positives and pictures; 'moving_fg': exponential mean of 'fg' over the
+            iterations; 'all': locations.
+        sync_avg_factor: positives and weights are averaged over all processes before they divide a
+            loss, else counted on each process by itself.
+        clip_boxes: clip boxes to the unpadded network input before NMS.
+        inclusive_boxes: the published +1 box convention of the original model in assignment, NMS
+            and clipping; the data set and ``BoxesToConvention`` must be told the same.
+        conv_bias: whether the towers' convolutions have a bias; 'auto' is only without norm.
+        norm_cfg: normalisation in the towers.
+        assigner: config of the :class:`~polarseg.models.task_modules.PointAssigner`.
+        loss_cls, loss_bbox, loss_centerness: configs of the losses. The box loss gets left, top,
+            right, bottom of prediction and target, as :class:`~polarseg.models.losses.FCOSIoULoss`.
+        train_cfg: unused, kept for mmdet's interface.
+        test_cfg: arguments of the :class:`~polarseg.models.task_modules.PointPostprocessor`, which
+            here takes pairs of a location and a class for candidates.
+        init_cfg: initialisation; the default is N(0, 0.01) with class prior 0.01.
+
+    Raises:
+        ValueError: for an unknown ``cls_normalizer``.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        feat_channels: int = 256,
+        stacked_convs: int = 4,
+        stacked_share_convs: int = 0,
+        strides: Sequence[int] = (8, 16, 32, 64, 128),
+        norm_on_bbox: bool = True,
+        centerness_on_reg: bool = True,
+        use_scale: bool = True,
+        cls_normalizer: str = 'fg',
+        sync_avg_factor: bool = True,
+        clip_boxes: bool = False,
+        inclusive_boxes: bool = False,
+        conv_bias: bool | str = True,
+        norm_cfg: dict | None = None,
+        assigner: dict | None = None,
+        loss_cls: dict | None = None,
+        loss_bbox: dict | None = None,
+        loss_centerness: dict | None = None,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg or _default_init())
+        if cls_normalizer not in CLS_NORMALIZERS:
+            raise ValueError(
+                f'cls_normalizer must be one of {CLS_NORMALIZERS}, got {cls_normalizer!r}'
+            )
+        self.num_classes = num_classes
+        self.strides = tuple(strides)
+        self.norm_on_bbox = norm_on_bbox
+        self.centerness_on_reg = centerness_on_reg
+        self.cls_normalizer = cls_normalizer
+        self.sync_avg_factor = sync_avg_factor
+        self.clip_boxes = clip_boxes
+        self.inclusive_boxes = inclusive_boxes
+        self.train_cfg = train_cfg
+        self.test_cfg = test_cfg
+
+        self.point_generator = MlvlPointGenerator(self.strides, offset=0.5)
+        self.assigner: PointAssigner = TASK_UTILS.build(
+            dict(type='PointAssigner')
+            | dict(assigner or {})
+            | dict(inclusive_boxes=inclusive_boxes)
+        )
+        self.loss_cls = MODELS.build(loss_cls or dict(type='FocalLoss', use_sigmoid=True))
+        self.loss_bbox = MODELS.build(loss_bbox or dict(type='FCOSIoULoss'))
+        self.loss_centerness = MODELS.build(
+            loss_centerness or dict(type='CrossEntropyLoss', use_sigmoid=True)
+        )
+        if cls_normalizer == 'moving_fg':
+            self.register_buffer('moving_fg', torch.tensor(MOVING_FG_START))
+
+        tower = dict(
+            channels=feat_channels,
+            norm_cfg=norm_cfg or dict(type='GN', num_groups=32),
+            bias=conv_bias,
+        )
+        self.share_convs = build_tower(in_channels, num_convs=stacked_share_convs, **tower)
+        tower['in_channels'] = feat_channels if stacked_share_convs else in_channels
+        self.cls_convs = build_tower(num_convs=stacked_convs, **tower)
+        self.reg_convs = build_tower(num_convs=stacked_convs, **tower)
+        channels = feat_channels if stacked_convs else tower['in_channels']
+        self.conv_cls = nn.Conv2d(channels, num_classes, 3, padding=1)
+        self.conv_reg = nn.Conv2d(channels, 4, 3, padding=1)
+        self.conv_centerness = nn.Conv2d(channels, 1, 3, padding=1)
+        if use_scale:
+            self.scales = nn.ModuleList(Scale(1.0) for _ in self.strides)
+        else:
+            self.scales = nn.ModuleList(nn.Identity() for _ in self.strides)
+
+    def forward(self, feats: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """Raw outputs of every level.
+
+        Args:
+            feats: ``[B, in_channels, H_l, W_l]`` for each level.
+
+        Returns:
+            Three lists over the levels: class logits ``[B, C, H_l, W_l]``; distances to the sides
+            of the box ``[B, 4, H_l, W_l]``, float32, in strides with ``norm_on_bbox`` and in pixels
+            without; centerness logits ``[B, 1, H_l, W_l]``.
+        """
+        outputs = [self._forward_level(level, feat) for level, feat in enumerate(feats)]
+        return tuple(map(list, zip(*outputs)))
+
+    def _forward_level(self, level: int, feat: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        cls_feat, reg_feat = self._towers(feat)
+        distances = self.scales[level](self.conv_reg(reg_feat)).float()
+        return (
+            self.conv_cls(cls_feat),
+            distances.relu() if self.norm_on_bbox else distances.exp(),
+            self.conv_centerness(reg_feat if self.centerness_on_reg else cls_feat),
+        )
+
+    def _towers(self, feat: Tensor) -> tuple[Tensor, Tensor]:
+        """What the class predictor and what the box predictor sees."""
+        shared = self.share_convs(feat)
+        return self.cls_convs(shared), self.reg_convs(shared)
+
+    # -- training ---------------------------------------------------------------------------------
+
+    def loss_by_feat(
+        self,
+        cls_scores: list[Tensor],
+        bbox_preds: list[Tensor],
+        centernesses: list[Tensor],
+        batch_gt_instances: list[InstanceData],
+        batch_img_metas: list[dict],
+        batch_gt_instances_ignore: list[InstanceData] | None = None,
+    ) -> dict[str, Tensor]:
+        """Losses of a batch; pictures without instances, and batches of them, are welcome.
+
+        Args:
+            cls_scores, bbox_preds, centernesses: as :meth:`forward` returns them.
+            batch_gt_instances: for each picture ``bboxes`` ``[G, 4]``, pixels of the network input,
+                and ``labels`` ``[G]``.
+            batch_img_metas: unused.
+            batch_gt_instances_ignore: unused: crowds are neither positive nor ignored, as
+                published.
+
+        Returns:
+            ``loss_cls``, ``loss_bbox`` and ``loss_centerness``.
+        """
+        sizes = [score.shape[-2:] for score in cls_scores]
+        targets = self.get_targets(sizes, batch_gt_instances, cls_scores[0].device)
+        positive, centerness = targets.positive, box_centerness(targets.distances)
+        distances = targets.distances
+        if self.norm_on_bbox:
+            distances = distances / targets.strides[:, None]
+        positives = self._averaged(float(len(positive)), centerness)
+        # the weights' sum is positive wherever anything is; without positives this is 0 / 1e-6
+        weight = self._averaged(centerness.sum(), centerness).clamp(min=1e-6)
+        return dict(
+            loss_cls=self.loss_cls(
+                flatten_levels(cls_scores),
+                targets.labels,
+                avg_factor=self._cls_avg_factor(targets, positives, len(batch_gt_instances)),
+            ),
+            loss_bbox=self.loss_bbox(
+                flatten_levels(bbox_preds)[positive],
+                distances,
+                weight=centerness,
+                avg_factor=weight,
+            ),
+            loss_centerness=self.loss_centerness(
+                flatten_levels(centernesses)[positive, 0],
+                centerness,
+                avg_factor=positives.clamp(min=1),
+            ),
+        )
+
+    def get_targets(
+        self,
+        sizes: Sequence[tuple[int, int]],
+        batch_gt_instances: Sequence[InstanceData],
+        device: torch.device | str = 'cpu',
+    ) -> PointTargets:
+        """Which box each location of a batch answers for.
+
+        Args:
+            sizes: (height, width) of the levels' feature maps.
+            batch_gt_instances: as for :meth:`loss_by_feat`.
+            device: where locations and ground truth live.
+        """
+        points = self.point_generator.grid_priors(sizes, dtype=torch.float32, device=device)
+        return point_targets(
+            self.assigner, points, sizes, self.strides, batch_gt_instances, self.num_classes
+        )
+
+    def _averaged(self, value: float | Tensor, like: Tensor) -> Tensor:
+        value = torch.as_tensor(value, dtype=torch.float32, device=like.device)
+        return reduce_mean(value) if self.sync_avg_factor else value
+
+    def _cls_avg_factor(self, targets: PointTargets, positives: Tensor, pictures: int) -> Tensor:
+        """What divides the classification loss; ``positives`` is averaged already."""
+        if self.cls_normalizer == 'all':
+            return self._averaged(float(len(targets.labels)), positives)
+        if self.cls_normalizer == 'fg_and_images':
+            return positives + self._averaged(float(pictures), positives)
+        positives = positives.clamp(min=1)
+        if self.cls_normalizer == 'moving_fg':
+            if self.training:
+                self.moving_fg.lerp_(positives, 1 - MOVING_FG_MOMENTUM)
+            return self.moving_fg.clone()
+        return positives
+
+    # -- inference --------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def predict_by_feat(
+        self,
+        cls_scores: list[Tensor],
+        bbox_preds: list[Tensor],
+        centernesses: list[Tensor],
+        batch_img_metas: list[dict],
+        cfg: dict | None = None,
+        rescale: bool = False,
+    ) -> list[InstanceData]:
+        """Detections of a batch, without gradients: they are the proposals of a second stage too.
+
+        Args:
+            cls_scores, bbox_preds, centernesses: as :meth:`forward` returns them.
+            batch_img_metas: ``img_shape`` (unpadded network input) to clip, ``scale_factor`` (x, y)
+                to rescale.
+            cfg: arguments of the post-processor, ``test_cfg`` by default.
+            rescale: boxes in pixels of the original picture instead of the network's input.
+
+        Returns:
+            For each picture ``bboxes`` ``[K, 4]``, ``scores`` ``[K]`` and ``labels`` ``[K]``, best
+            first.
+        """
+        postprocess: PointPostprocessor = TASK_UTILS.build(
+            dict(type='PointPostprocessor', candidates='pair')
+            | dict(cfg or self.test_cfg or {})
+            | dict(inclusive_boxes=self.inclusive_boxes)
+        )
+        if self.norm_on_bbox:
+            bbox_preds = [maps * stride for maps, stride in zip(bbox_preds, self.strides)]
+        sizes = [score.shape[-2:] for score in cls_scores]
+        points = self.point_generator.grid_priors(
+            sizes, dtype=torch.float32, device=cls_scores[0].device
+        )
+        results = []
+        for picture, meta in enumerate(batch_img_metas):
+            candidates = select_candidates(
+                picture, cls_scores, centernesses, (bbox_preds,), points, postprocess
+            )
+            results.append(self._decode(candidates, meta, postprocess, rescale))
+        return results
+
+    def _decode(
+        self, candidates: Candidates, meta: dict, postprocess: PointPostprocessor, rescale: bool
+    ) -> InstanceData:
+        limits = None
+        if self.clip_boxes:
+            edge = 1 if self.inclusive_boxes else 0
+            height, width = meta['img_shape'][:2]
+            limits = (height - edge, width - edge)
+        points, scores, labels, (distances,) = candidates
+        kept = postprocess(distance2bbox(points, distances, max_shape=limits), scores, labels)
+        bboxes = kept.bboxes
+        if rescale and 'scale_factor' in meta:
+            bboxes = bboxes / bboxes.new_tensor(list(meta['scale_factor'])[:2]).repeat(2)
+        return InstanceData(bboxes=bboxes, scores=kept.scores, labels=kept.labels)
+
+
+def _default_init() -> dict:
+    prior = dict(type='Normal', name='conv_cls', std=0.01, bias_prob=0.01)
+    return dict(type='Normal', layer='Conv2d', std=0.01, override=prior)
