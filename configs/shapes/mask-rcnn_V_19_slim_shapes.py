@@ -1,11 +1,11 @@
-# mmdet's Mask R-CNN on the full profile of synthetic shapes (docs/small_data.md)
+# mmdet's Mask R-CNN on five kinds of synthetic shapes (docs/small_data.md)
 _base_ = [
     '../_base_/models/mask-rcnn_V_19_slim_small.py',
-    '../_base_/datasets/shapes_mixed.py',
+    '../_base_/datasets/shapes_five.py',
     '../_base_/schedules/adamw_scratch.py',
     '../_base_/default_runtime.py',
 ]
 
-model = dict(roi_head=dict(bbox_head=dict(num_classes=8), mask_head=dict(num_classes=8)))
+model = dict(roi_head=dict(bbox_head=dict(num_classes=5), mask_head=dict(num_classes=5)))
 default_hooks = dict(logger=dict(interval=25), checkpoint=dict(interval=3, max_keep_ckpts=1))
 randomness = dict(seed=0)

@@ -2,12 +2,13 @@
 
 import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmdet.datasets.api_wrappers import COCOeval
 from mmdet.evaluation.metrics import CocoMetric
-from mmengine.fileio import load
+from mmengine.fileio import dump, load
 from mmengine.logging import MMLogger
 
 from polarseg.registry import METRICS
@@ -27,6 +28,10 @@ class CocoInstanceMetric(CocoMetric):
     Masks with a ``to_rle`` method become RLE when the results of a picture are taken in, so that no
     full-size picture outlives its batch. Labels follow the order of the data set's classes, as in
     :class:`~polarseg.datasets.CocoInstanceDataset`.
+
+    Where a model gives its masks scores of their own (``mask_scores``: CenterMask), box AP uses
+    ``scores`` and mask AP ``mask_scores``. Mask results that are written to a file carry no box,
+    so that whoever evaluates it takes the areas of the masks, as is done here.
 
     Args:
         inclusive_boxes: boxes name their last pixel (the published +1 convention): their COCO width
@@ -66,6 +71,8 @@ class CocoInstanceMetric(CocoMetric):
         if self._coco_api is not None:
             self.cat_ids = ordered_category_ids(self._coco_api, self.dataset_meta['classes'])
         scores = super().compute_metrics(results)
+        if self.outfile_prefix is not None:
+            _remove_boxes(f'{self.outfile_prefix}.segm.json')
         if not scores and not self.format_only:
             # mmdet gives nothing where there is no detection at all
             return {f'{kind}_{item}': 0.0 for kind in self.metrics for item in NO_DETECTION_ITEMS}
@@ -107,6 +114,20 @@ class CocoInstanceMetric(CocoMetric):
         x, y, width, height = super().xyxy2xywh(bbox)
         edge = 1 if self.inclusive_boxes else 0
         return [x, y, width + edge, height + edge]
+
+
+def _remove_boxes(path: str) -> None:
+    """Take the boxes out of a file of mask results, if there is one.
+
+    pycocotools would take their areas, in place of those of the masks, for an object's size. While
+    it computes, mmdet's metric removes them by itself.
+    """
+    if not Path(path).is_file():
+        return
+    found = load(path)
+    for entry in found:
+        entry.pop('bbox', None)
+    dump(found, path)
 
 
 def _to_continuous(annotation: dict) -> dict:

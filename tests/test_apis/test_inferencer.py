@@ -20,7 +20,7 @@ from polarseg.apis import (
     prepare_config,
 )
 from polarseg.registry import MODELS
-from polarseg.structures import PolygonInstances
+from polarseg.structures import BoxMaskInstances, PolygonInstances
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 SHAPES = CONFIGS / 'shapes/polarmask_r18_shapes.py'
@@ -312,6 +312,22 @@ def test_coco_file(tmp_path, inclusive):
     assert len(coco.getAnnIds(imgIds=2)) == 2
     assert len(coco.anns) == 4
     assert coco.getAnnIds(areaRng=[1500, 2500]) == [2, 4]
+
+
+def test_masks_over_boxes(inferencer, tmp_path):
+    """Chosen, drawn and written by the score of the box, whatever that of the mask."""
+    prediction = made_up(masks=False)
+    boxes = prediction.instances.bboxes
+    prediction.instances.masks = BoxMaskInstances(torch.ones(2, 28, 28), boxes, 120, 160)
+    prediction.instances.mask_scores = torch.tensor([0.1, 0.8])
+    pixels = made_up()
+    pixels.instances.masks = pixels.instances.masks.to_ndarray()
+    drawn = [inferencer.draw(either, score_thr=0.5) for either in (prediction, pixels)]
+    np.testing.assert_array_equal(*drawn)
+    coco = load_coco(predictions_to_coco([prediction], CLASSES, 0.5), tmp_path)
+    (annotation,) = coco.loadAnns(coco.getAnnIds())
+    assert (annotation['score'], annotation['area']) == (0.9, 40 * 30)
+    np.testing.assert_array_equal(coco.annToMask(annotation), pixels.instances.masks[0])
 
 
 def test_coco_file_of_a_model(inferencer, tmp_path):

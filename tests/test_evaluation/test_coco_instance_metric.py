@@ -12,7 +12,7 @@ from pycocotools import mask as coco_mask
 
 from polarseg.evaluation import CocoInstanceMetric
 from polarseg.registry import METRICS
-from polarseg.structures import PolygonInstances, fill_polygon
+from polarseg.structures import BoxMaskInstances, PolygonInstances, fill_polygon
 
 HEIGHT, WIDTH = 200, 300
 CLASSES = ('cat', 'dog', 'owl')
@@ -212,6 +212,75 @@ def test_result_boxes_in_both_conventions(file, tmp_path):
         evaluate(file, samples, inclusive_boxes=inclusive, format_only=True, outfile_prefix=prefix)
         entry = json.loads(Path(f'{prefix}.bbox.json').read_text())[0]
         assert entry['bbox'] == [10.0, 11.0, *size]
+
+
+def scored_apart(scores, mask_scores):
+    """Two predictions for the cat of picture 0: itself, and far away."""
+    samples = samples_of(OBJECTS[:1] * 2)
+    found = samples[0]['pred_instances']
+    found.scores, found.mask_scores = torch.tensor(scores), torch.tensor(mask_scores)
+    found.bboxes[1] += 100
+    found.masks.vertices[1] += 100
+    return samples
+
+
+def test_boxes_and_masks_with_scores_of_their_own(tmp_path):
+    """The better of two predictions is right for boxes, or for masks; the other comes first."""
+    file = write(tmp_path / 'one.json', OBJECTS[:1])
+    for scores, box_ap, mask_ap in (
+        (([0.9, 0.5], [0.2, 0.8]), 1.0, 0.5),
+        (([0.5, 0.9], [0.8, 0.2]), 0.5, 1.0),
+    ):
+        found = evaluate(file, scored_apart(*scores))
+        assert found['coco/bbox_mAP'] == pytest.approx(box_ap, abs=0.01)
+        assert found['coco/segm_mAP'] == pytest.approx(mask_ap, abs=0.01)
+        more = evaluate(file, scored_apart(*scores), max_dets=300)
+        assert more['coco/segm_mAP'] == found['coco/segm_mAP']
+
+
+@pytest.mark.parametrize('format_only', [False, True])
+def test_files_of_boxes_and_masks(tmp_path, format_only):
+    file = write(tmp_path / 'one.json', OBJECTS[:1])
+    prefix = str(tmp_path / 'out')
+    samples = scored_apart([0.9, 0.5], [0.2, 0.8])
+    evaluate(file, samples, format_only=format_only, outfile_prefix=prefix)
+    boxes = json.loads(Path(f'{prefix}.bbox.json').read_text())
+    masks = json.loads(Path(f'{prefix}.segm.json').read_text())
+    assert [entry['score'] for entry in boxes] == pytest.approx([0.9, 0.5])
+    assert [entry['score'] for entry in masks] == pytest.approx([0.2, 0.8])
+    assert all(set(entry) == {'image_id', 'category_id', 'bbox', 'score'} for entry in boxes)
+    keys = {'image_id', 'category_id', 'segmentation', 'score'}
+    assert all(set(entry) == keys for entry in masks)
+
+
+def test_sizes_of_masks_are_their_areas(tmp_path):
+    """A diagonal stroke: its box is of medium size, its mask small."""
+    stroke = [(0, 0, [[10, 10], [13, 10], [73, 70], [70, 70]])]
+    file = write(tmp_path / 'stroke.json', stroke)
+    wrong = [(0, 1, stroke[0][2])]
+    scores = evaluate(file, samples_of(stroke + wrong))
+    # the wrong one is as good as the right one and counts for objects of its size
+    assert scores['coco/segm_mAP_s'] == pytest.approx(scores['coco/segm_mAP'])
+    assert scores['coco/segm_mAP_m'] == -1
+    prefix = str(tmp_path / 'out')
+    evaluate(file, samples_of(stroke), format_only=True, outfile_prefix=prefix)
+    from pycocotools.coco import COCO
+
+    loaded = COCO(file).loadRes(f'{prefix}.segm.json').loadAnns([1])[0]
+    assert loaded['area'] == coco_mask.area(loaded['segmentation']) < 32**2
+
+
+def test_masks_over_boxes(tmp_path):
+    square = [(0, 0, [[10, 10], [49, 10], [49, 49], [10, 49]])]
+    file = write(tmp_path / 'square.json', square)
+    samples = samples_of(square)
+    found = samples[0]['pred_instances']
+    found.masks = BoxMaskInstances(torch.ones(1, 28, 28), found.bboxes, HEIGHT, WIDTH)
+    samples[1]['pred_instances'].masks = BoxMaskInstances(
+        torch.zeros(0, 28, 28), torch.zeros(0, 4), HEIGHT, WIDTH
+    )
+    scores = evaluate(file, samples)
+    assert scores['coco/segm_mAP'] == scores['coco/bbox_mAP'] == 1.0
 
 
 @pytest.mark.parametrize('max_dets', [99, 0, -1])

@@ -7,7 +7,7 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
 from polarseg.registry import VISUALIZERS
-from polarseg.structures import PolygonInstances
+from polarseg.structures import BoxMaskInstances, PolygonInstances
 
 HEIGHT, WIDTH = 120, 160
 CORNERS = torch.tensor(
@@ -69,6 +69,14 @@ def test_polygons_are_drawn_as_their_pixels_are(draw, polygons, monkeypatch):
     by_polygons = draw(polygons)
     by_pixels = draw(torch.from_numpy(polygons.to_ndarray()))
     np.testing.assert_array_equal(by_polygons, by_pixels)
+
+
+def test_masks_over_boxes(draw):
+    boxes = torch.tensor([[20.0, 20, 71, 91], [90, 30, 150, 100]])
+    masks = BoxMaskInstances(torch.ones(2, 28, 28), boxes, HEIGHT, WIDTH)
+    drawn = draw(masks)
+    for mask in masks.to_ndarray().astype(bool):
+        assert changed(drawn)[mask].mean() > 0.95
 
 
 def test_below_the_threshold_nothing_is_drawn(draw, polygons):

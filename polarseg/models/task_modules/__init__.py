@@ -1,5 +1,6 @@
 """What all three systems share between network and losses or results."""
 
+from polarseg.models.task_modules.class_wise_nms import class_wise_nms
 from polarseg.models.task_modules.point_assigner import PointAssigner, PointAssignment
 from polarseg.models.task_modules.point_postprocessor import (
     Detections,
@@ -16,5 +17,6 @@ __all__ = [
     'PointTargets',
     'Selection',
     'box_centerness',
+    'class_wise_nms',
     'point_targets',
 ]

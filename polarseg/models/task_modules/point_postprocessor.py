@@ -3,14 +3,13 @@
 from typing import NamedTuple
 
 import torch
-from mmcv.ops import nms, soft_nms
 from torch import Tensor
 
+from polarseg.models.task_modules.class_wise_nms import NMS_FUNCTIONS, class_wise_nms
 from polarseg.registry import TASK_UTILS
 
 __all__ = ['Detections', 'PointPostprocessor', 'Selection']
 
-NMS_FUNCTIONS = {'nms': nms, 'soft_nms': soft_nms}
 CANDIDATES = ('location', 'pair')
 
 
@@ -145,7 +144,10 @@ class PointPostprocessor:
         """
         boxes, index = bboxes.float(), torch.arange(len(scores), device=scores.device)
         if self.nms is not None:
-            index, scores = self._class_wise_nms(boxes, scores, labels)
+            offset = 1 if self.inclusive_boxes else 0
+            index, scores = class_wise_nms(
+                boxes, scores, labels, **(dict(offset=offset) | self.nms)
+            )
         order = scores.argsort(descending=True, stable=True)
         if 0 < self.max_per_img < len(order):
             count = self.max_per_img
@@ -154,25 +156,3 @@ class PointPostprocessor:
             order = order[:count]
         index = index[order]
         return Detections(index, boxes[index], scores[order], labels[index])
-
-    def _class_wise_nms(
-        self, boxes: Tensor, scores: Tensor, labels: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Indices that survive, and their scores (soft NMS lowers them).
-
-        Class after class rather than by mmcv's ``batched_nms``: that one moves the classes apart by
-        adding multiples of the picture's size, which costs up to seven bits of the coordinates in
-        float32 and turns decisions at the threshold.
-        """
-        arguments = dict(self.nms)
-        function = NMS_FUNCTIONS[arguments.pop('type', 'nms')]
-        arguments.setdefault('offset', 1 if self.inclusive_boxes else 0)
-        # rows of one class side by side, in their own order
-        by_class = labels.argsort(stable=True)
-        sizes = labels.unique(return_counts=True)[1].tolist()
-        kept, kept_scores = [labels.new_zeros(0)], [scores.new_zeros(0)]
-        for rows in by_class.split(sizes):
-            found, keep = function(boxes[rows], scores[rows], **arguments)
-            kept.append(rows[keep])
-            kept_scores.append(found[:, 4])
-        return torch.cat(kept), torch.cat(kept_scores)

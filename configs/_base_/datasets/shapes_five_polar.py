@@ -1,5 +1,5 @@
-# The full profile of synthetic shapes for PolarMask
-_base_ = './shapes_mixed.py'
+# Five kinds of synthetic shapes for PolarMask
+_base_ = './shapes_five.py'
 
 train_pipeline = [
     *_base_.train_pipeline[:-1],
