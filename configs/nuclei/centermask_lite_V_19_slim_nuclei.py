@@ -10,6 +10,7 @@ _base_ = [
 model = dict(
     bbox_head=dict(num_classes=1),
     roi_head=dict(mask_head=dict(num_classes=1), mask_iou_head=dict(num_classes=1)),
+    train_cfg=dict(roi=dict(sampler=dict(num=64))),
     # hundreds of nuclei in a picture
     test_cfg=dict(nms_pre=4000, max_per_img=400),
 )

@@ -9,6 +9,7 @@ _base_ = [
 
 model = dict(
     roi_head=dict(bbox_head=dict(num_classes=1), mask_head=dict(num_classes=1)),
+    train_cfg=dict(rcnn=dict(sampler=dict(num=64))),
     # hundreds of nuclei in a picture
     test_cfg=dict(rcnn=dict(max_per_img=400)),
 )
