@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/sqrt.h>
+#include <c10/util/ParallelGuard.h>
 
 #include <algorithm>
 #include <limits>
@@ -74,7 +75,10 @@ std::vector<int64_t> equal_shares(const PolarRayArguments& args, const int64_t* 
 // vector maths library that is off by a unit in the last place, and the published lengths were
 // taken with it: bit for bit means by it, too.
 void take_roots(at::Tensor& squared) {
-  at::sqrt_(squared);
+  {
+    const c10::ParallelGuard on_this_thread(true);  // it is not worth waking another
+    at::sqrt_(squared);
+  }
   float* rays = squared.mutable_data_ptr<float>();
   const int64_t size = squared.numel();
   for (int64_t i = 0; i < size; ++i)
@@ -101,6 +105,7 @@ at::Tensor polar_ray_targets_cpu(const at::Tensor& contours, const at::Tensor& o
   const RayFan fan{directions.data(), count, stride};
   const PrimaryBins bins(args.exact ? 1 : args.num_rays);
 
+  const bool avx512 = !args.exact && can_use_avx512(bins.step);
   at::Tensor rays = at::empty({args.num_locations(), num_rays}, args.locations.options());
   float* output = rays.mutable_data_ptr<float>();
   const float* points = args.contours.const_data_ptr<float>();
@@ -108,7 +113,7 @@ at::Tensor polar_ray_targets_cpu(const at::Tensor& contours, const at::Tensor& o
   const std::vector<int64_t> shares = equal_shares(args, starts, instances);
   const auto last = static_cast<int64_t>(shares.size()) - 1;
   at::parallel_for(0, last, 1, [&](int64_t begin, int64_t end) {
-    ContourScan scan(longest, args.exact);
+    ContourScan scan(avx512 ? 0 : longest, args.exact);
     for (int64_t n = shares[begin]; n < shares[end]; ++n) {
       const int64_t start = starts[instances[n]];
       const ContourView contour{points + 2 * start, starts[instances[n] + 1] - start,
@@ -116,6 +121,8 @@ at::Tensor polar_ray_targets_cpu(const at::Tensor& contours, const at::Tensor& o
       float* row = output + n * num_rays;
       if (args.exact) {
         exact_rays(contour, fan, args.num_rays, scan, row);
+      } else if (avx512) {
+        squared_binned_rays_avx512(contour, bins, row);
       } else {
         squared_binned_rays(contour, bins, scan, row);
       }
