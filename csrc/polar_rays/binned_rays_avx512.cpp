@@ -92,8 +92,7 @@ POLARSEG_AVX512_INLINE void load_differences(const ContourView& contour, int64_t
   }
   const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
   const __m512i odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
-  dx = _mm512_sub_ps(_mm512_permutex2var_ps(first, even, second),
-                     _mm512_set1_ps(contour.origin_x));
+  dx = _mm512_sub_ps(_mm512_permutex2var_ps(first, even, second), _mm512_set1_ps(contour.origin_x));
   dy = _mm512_sub_ps(_mm512_permutex2var_ps(first, odd, second), _mm512_set1_ps(contour.origin_y));
 }
 
@@ -117,14 +116,18 @@ POLARSEG_AVX512_INLINE __m512 behind_ray(__m512 degrees, const Rays& rays, __m51
                           _mm512_add_ps(degrees, _mm512_set1_ps(kReach)));
 }
 
-// Not farther than half_width from the middle of a ray's own degree; NaN is not.
-POLARSEG_AVX512_INLINE __mmask16 is_near(__m512 behind, float half_width) {
-  const __m512 off = _mm512_abs_ps(_mm512_sub_ps(behind, _mm512_set1_ps(kReach + 0.5f)));
-  return _mm512_cmp_ps_mask(off, _mm512_set1_ps(half_width), _CMP_NGT_UQ);
+// Rays as bits, 32 to a lane. A point without a cheap angle (its ray is not finite) may be refused:
+// the exact rule has entered it into its row, whichever that is, when own degrees were entered.
+POLARSEG_AVX512_INLINE __mmask16 is_among(__m512 ray, __m512i bits) {
+  const __m512i number = _mm512_cvttps_epi32(ray);
+  const __m512i word = _mm512_permutexvar_epi32(_mm512_srli_epi32(number, 5), bits);
+  const __m512i place = _mm512_and_epi32(number, _mm512_set1_epi32(31));
+  return _mm512_test_epi32_mask(_mm512_srlv_epi32(word, place), _mm512_set1_epi32(1));
 }
 
-// Leaves out what is not in or near a ray's own degree.
-POLARSEG_AVX512_INLINE __mmask16 look_roughly(__m512 dx, __m512 dy, const Rays& rays) {
+// Leaves out what is not near a ray's own degree.
+POLARSEG_AVX512_INLINE __mmask16 look_roughly(__m512 dx, __m512 dy, const Rays& rays,
+                                              float half_width, __m512& ray) {
   const __m512 x = _mm512_abs_ps(dx);
   const __m512 y = _mm512_abs_ps(dy);
   const __m512 t = _mm512_mul_ps(_mm512_min_ps(x, y), _mm512_rcp14_ps(_mm512_max_ps(x, y)));
@@ -132,8 +135,12 @@ POLARSEG_AVX512_INLINE __mmask16 look_roughly(__m512 dx, __m512 dy, const Rays& 
   __m512 degrees = _mm512_fmadd_ps(_mm512_set1_ps(4.54579096f), u, _mm512_set1_ps(-16.540731f));
   degrees = _mm512_fmadd_ps(degrees, u, _mm512_set1_ps(57.0298097f));
   degrees = unfold(_mm512_mul_ps(degrees, t), dx, dy, _mm512_cmp_ps_mask(x, y, _CMP_GT_OQ));
-  __m512 ray;
-  return is_near(behind_ray(degrees, rays, ray), 0.5f + kRoughSlack);
+  const __m512 turn = _mm512_fmadd_ps(degrees, _mm512_set1_ps(rays.per_degree),
+                                      _mm512_set1_ps(-0.5f * rays.per_degree));
+  ray = _mm512_roundscale_ps(turn, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  const __m512 off = _mm512_abs_ps(_mm512_sub_ps(turn, ray));
+  const __m512 bound = _mm512_set1_ps((half_width + kRoughSlack) * rays.per_degree);
+  return _mm512_cmp_ps_mask(off, bound, _CMP_NGT_UQ);
 }
 
 // What a close look at sixteen points finds.
@@ -144,8 +151,7 @@ struct Seen {
   __m512 squared;
 };
 
-POLARSEG_AVX512_INLINE Seen look_closely(__m512 dx, __m512 dy, const Rays& rays,
-                                         float half_width) {
+POLARSEG_AVX512_INLINE Seen look_closely(__m512 dx, __m512 dy, const Rays& rays, float half_width) {
   const __m512 x = _mm512_abs_ps(dx);
   const __m512 y = _mm512_abs_ps(dy);
   const __m512 smaller = _mm512_min_ps(x, y);
@@ -174,9 +180,10 @@ POLARSEG_AVX512_INLINE Seen look_closely(__m512 dx, __m512 dy, const Rays& rays,
   Seen seen;
   // not contracted: squared lengths are results
   seen.squared = _mm512_add_ps(_mm512_mul_ps(dx, dx), _mm512_mul_ps(dy, dy));
-  const __mmask16 finite =
-      _mm512_cmp_ps_mask(seen.squared, _mm512_set1_ps(FLT_MAX), _CMP_LE_OQ);
-  const __mmask16 near = is_near(behind, half_width + kCloseSlack) & finite;
+  const __mmask16 finite = _mm512_cmp_ps_mask(seen.squared, _mm512_set1_ps(FLT_MAX), _CMP_LE_OQ);
+  const __m512 aside = _mm512_abs_ps(_mm512_sub_ps(behind, _mm512_set1_ps(kReach + 0.5f)));
+  const __mmask16 near =
+      _mm512_mask_cmp_ps_mask(finite, aside, _mm512_set1_ps(half_width + kCloseSlack), _CMP_NGT_UQ);
   seen.sure = near & settled;
   seen.unsure = near & ~settled;
   const __m512 row = _mm512_roundscale_ps(behind, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
@@ -221,29 +228,39 @@ void enter_all(Entries& entries, Table& table) {
   entries.size = 0;
 }
 
-// Enters the points in the rays' own degrees.
-POLARSEG_AVX512 void enter_own_degrees(const ContourView& contour, const PrimaryBins& bins,
-                                       const Rays& rays, Table& table) {
+// The points near a ray's own degree and, where it is asked for, near an empty ray.
+template <bool kEmptyAlone>
+POLARSEG_AVX512_INLINE void choose(const ContourView& contour, int64_t begin, const Rays& rays,
+                                   float half_width, uint64_t empty, Differences& chosen) {
+  const __m512i bits = _mm512_zextsi128_si512(_mm_cvtsi64_si128(static_cast<int64_t>(empty)));
+  const int64_t end = std::min(begin + kBlock, contour.size);
+  __m512 dx, dy, ray;
+  __mmask16 lanes;
+  int size = 0;
+  for (int64_t i = begin; i < end; i += kLanes) {
+    load_differences(contour, i, dx, dy, lanes);
+    __mmask16 near = look_roughly(dx, dy, rays, half_width, ray) & lanes;
+    if (kEmptyAlone) near &= is_among(ray, bits);
+    _mm512_storeu_ps(chosen.x + size, _mm512_maskz_compress_ps(near, dx));
+    _mm512_storeu_ps(chosen.y + size, _mm512_maskz_compress_ps(near, dy));
+    size += __builtin_popcount(near);
+  }
+  chosen.size = size;
+}
+
+template <bool kEmptyAlone>
+POLARSEG_AVX512 void enter_some(const ContourView& contour, const PrimaryBins& bins,
+                                const Rays& rays, float half_width, uint64_t empty, Table& table) {
   Differences chosen;
   Entries entries;
-  __m512 dx, dy;
-  __mmask16 lanes;
   for (int64_t begin = 0; begin < contour.size; begin += kBlock) {
-    const int64_t end = std::min(begin + kBlock, contour.size);
-    chosen.size = 0;
-    for (int64_t i = begin; i < end; i += kLanes) {
-      load_differences(contour, i, dx, dy, lanes);
-      const __mmask16 near = look_roughly(dx, dy, rays) & lanes;
-      _mm512_storeu_ps(chosen.x + chosen.size, _mm512_maskz_compress_ps(near, dx));
-      _mm512_storeu_ps(chosen.y + chosen.size, _mm512_maskz_compress_ps(near, dy));
-      chosen.size += __builtin_popcount(near);
-    }
+    choose<kEmptyAlone>(contour, begin, rays, half_width, empty, chosen);
     for (int i = 0; i < chosen.size; i += kLanes) {
       const int left = std::min(chosen.size - i, kLanes);
-      lanes = static_cast<__mmask16>((1u << left) - 1);
-      dx = _mm512_loadu_ps(chosen.x + i);
-      dy = _mm512_loadu_ps(chosen.y + i);
-      take(look_closely(dx, dy, rays, 0.5f), lanes, dx, dy, bins, entries, table);
+      const auto lanes = static_cast<__mmask16>((1u << left) - 1);
+      const __m512 dx = _mm512_loadu_ps(chosen.x + i);
+      const __m512 dy = _mm512_loadu_ps(chosen.y + i);
+      take(look_closely(dx, dy, rays, half_width), lanes, dx, dy, bins, entries, table);
     }
     enter_all(entries, table);
   }
@@ -265,11 +282,19 @@ POLARSEG_AVX512 void enter_all_degrees(const ContourView& contour, const Primary
   }
 }
 
-// The first degree in the rule's order that holds a point, for each ray; whether all rays have one.
-POLARSEG_AVX512 bool read_rays(const Table& table, int num_rays, bool own_alone, float* rays) {
+POLARSEG_AVX512 void clear(Table& table) {
+  float* cells = &table.squared[0][0][0];
+  for (int i = 0; i < kTables * kRows * kStride; i += kLanes) {
+    _mm512_storeu_ps(cells + i, _mm512_set1_ps(kEmptyBin));
+  }
+}
+
+// The first degree in the rule's order that holds a point, for each ray; the rays without one, as
+// bits.
+POLARSEG_AVX512 uint64_t read_rays(const Table& table, int num_rays, bool own_alone, float* rays) {
   constexpr int kOrder[] = {3, 4, 2, 5, 1, 6, 0};
   const __m512 none = _mm512_set1_ps(kEmptyBin);
-  unsigned empty = 0;
+  uint64_t empty = 0;
   for (int ray = 0; ray < num_rays; ray += kLanes) {
     const int left = std::min(num_rays - ray, kLanes);
     const auto lanes = static_cast<__mmask16>((1u << left) - 1);
@@ -280,10 +305,10 @@ POLARSEG_AVX512 bool read_rays(const Table& table, int num_rays, bool own_alone,
       const __mmask16 open = _mm512_cmp_ps_mask(found, none, _CMP_EQ_OQ);
       found = _mm512_mask_max_ps(found, open, first, second);
     }
-    empty |= _mm512_mask_cmp_ps_mask(lanes, found, none, _CMP_EQ_OQ);
+    empty |= static_cast<uint64_t>(_mm512_mask_cmp_ps_mask(lanes, found, none, _CMP_EQ_OQ)) << ray;
     _mm512_mask_storeu_ps(rays + ray, lanes, found);
   }
-  return empty == 0;
+  return empty;
 }
 
 }  // namespace
@@ -295,15 +320,18 @@ bool can_use_avx512(int step) {
 
 void squared_binned_rays_avx512(const ContourView& contour, const PrimaryBins& bins, float* rays) {
   // shorter contours leave degrees without a point as a rule
-  constexpr int64_t kLong = 600;
+  constexpr int64_t kLong = 250;
   const Rays fan(bins);
   Table table;
-  std::fill_n(&table.squared[0][0][0], kTables * kRows * kStride, kEmptyBin);
-  if (contour.size >= kLong) {
-    enter_own_degrees(contour, bins, fan, table);
-    if (read_rays(table, fan.count, true, rays)) return;
+  clear(table);
+  if (contour.size < kLong) {
+    enter_all_degrees(contour, bins, fan, table);
+  } else {
+    enter_some<false>(contour, bins, fan, 0.5f, 0, table);
+    const uint64_t empty = read_rays(table, fan.count, true, rays);
+    if (empty == 0) return;
+    enter_some<true>(contour, bins, fan, kReach + 0.5f, empty, table);
   }
-  enter_all_degrees(contour, bins, fan, table);
   read_rays(table, fan.count, false, rays);
 }
 

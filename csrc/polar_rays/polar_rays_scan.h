@@ -50,9 +50,8 @@ struct PrimaryBins {
   int16_t ray_of_bin[kNumBins];
 
   explicit PrimaryBins(int num_rays) : num_rays(num_rays), step(360 / num_rays) {
-    for (int bin = 0; bin < kNumBins; ++bin) {
-      ray_of_bin[bin] = bin < 360 && bin % step == 0 ? static_cast<int16_t>(bin / step) : -1;
-    }
+    for (int16_t& ray : ray_of_bin) ray = -1;
+    for (int ray = 0; ray < num_rays; ++ray) ray_of_bin[ray * step] = static_cast<int16_t>(ray);
   }
 };
 
