@@ -45,6 +45,11 @@ TORCH_LIBRARY_IMPL(polarseg, CUDA, m) {
   m.impl("paste_masks_to_rle", &polarseg::paste_masks_to_rle);
 }
 
+// The lengths are targets, constants for autograd: it has nothing to do, and so costs nothing.
+TORCH_LIBRARY_IMPL(polarseg, Autograd, m) {
+  m.impl("polar_ray_targets", torch::CppFunction::makeFallthrough());
+}
+
 TORCH_LIBRARY_IMPL(polarseg, AutocastCPU, m) {
   m.impl("deform_conv2d", &polarseg::deform_conv2d_autocast_cpu);
 }

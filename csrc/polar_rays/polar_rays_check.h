@@ -48,6 +48,11 @@ inline void check_same_device(const at::Tensor& contours, const at::Tensor& othe
                     "; all tensors must be on one device.");
 }
 
+// Contiguous int64; without a call of an operator where nothing is to be done.
+inline at::Tensor as_long(const at::Tensor& integers) {
+  return (integers.scalar_type() == at::kLong ? integers : integers.to(at::kLong)).contiguous();
+}
+
 inline bool check_mode(std::string_view mode, int64_t num_rays) {
   TORCH_CHECK_VALUE(mode == "binned" || mode == "exact",
                     "polar_ray_targets: mode must be 'binned' or 'exact', got '", mode, "'.");
@@ -80,9 +85,8 @@ inline PolarRayArguments check_arguments(const at::Tensor& contours, const at::T
                     instance_index.size(0), " for ", locations.size(0), " locations.");
   TORCH_CHECK_VALUE(locations.size(0) == 0 || offsets.size(0) >= 2, "polar_ray_targets: got ",
                     locations.size(0), " locations but offsets describes no instance.");
-  return {contours.contiguous(),      offsets.to(at::kLong).contiguous(),
-          locations.contiguous(),     instance_index.to(at::kLong).contiguous(),
-          static_cast<int>(num_rays), exact};
+  return {contours.contiguous(),   as_long(offsets),           locations.contiguous(),
+          as_long(instance_index), static_cast<int>(num_rays), exact};
 }
 
 }  // namespace polarseg

@@ -1,10 +1,12 @@
 // polar_ray_targets on the CPU: one task per location, so the result does not depend on the number
 // of threads.
+#include <ATen/EmptyTensor.h>
 #include <ATen/Parallel.h>
-#include <ATen/ops/empty.h>
-#include <ATen/ops/sqrt.h>
+#include <ATen/ops/sqrt_cpu_dispatch.h>
+#include <c10/util/ParallelGuard.h>
 
 #include <algorithm>
+#include <atomic>
 #include <limits>
 #include <string_view>
 #include <vector>
@@ -49,32 +51,42 @@ void check_instance_index(const int64_t* instance_index, int64_t num_locations,
   }
 }
 
-// Bounds of runs of locations that take about the same time, one for each thread at most. Equal
-// numbers of locations would not do: the large objects come last, as their levels do.
-std::vector<int64_t> equal_shares(const PolarRayArguments& args, const int64_t* offsets,
-                                  const int64_t* instance_index) {
-  constexpr int64_t kLeast = 32768;  // points worth a thread
+// How the locations are shared out.
+struct Shares {
+  int64_t threads;              // that are worth waking
+  std::vector<int64_t> bounds;  // of runs of locations that take about the same time
+};
+
+// Equal numbers of locations would not do: the large objects come last, as their levels do. There
+// are more runs than threads, and each thread takes the next: one that sleeps comes late.
+Shares equal_shares(const PolarRayArguments& args, const int64_t* offsets,
+                    const int64_t* instance_index) {
+  constexpr int64_t kLeast = 65536;  // points worth a thread
   constexpr int64_t kEach = 256;     // what a location takes besides, in points
+  constexpr int64_t kRuns = 8;       // for each thread
   std::vector<int64_t> done(args.num_locations() + 1, 0);
   for (int64_t n = 0; n < args.num_locations(); ++n) {
     const int64_t* own = offsets + instance_index[n];
     done[n + 1] = done[n] + (own[1] - own[0]) + args.num_rays + kEach;
   }
   const int64_t total = done.back();
-  const int64_t parts = std::clamp<int64_t>(total / kLeast, 1, at::get_num_threads());
-  std::vector<int64_t> bounds;
-  for (int64_t part = 0; part <= parts; ++part) {
-    const double share = static_cast<double>(total) / parts * part;
-    bounds.push_back(std::lower_bound(done.begin(), done.end() - 1, share) - done.begin());
+  Shares shares{std::clamp<int64_t>(total / kLeast, 1, at::get_num_threads()), {}};
+  const int64_t runs = shares.threads == 1 ? 1 : shares.threads * kRuns;
+  for (int64_t run = 0; run <= runs; ++run) {
+    const double share = static_cast<double>(total) / runs * run;
+    shares.bounds.push_back(std::lower_bound(done.begin(), done.end() - 1, share) - done.begin());
   }
-  return bounds;
+  return shares;
 }
 
 // Lengths from squared lengths, in place. The root is torch's own: on a CPU it may come from a
 // vector maths library that is off by a unit in the last place, and the published lengths were
 // taken with it: bit for bit means by it, too.
 void take_roots(at::Tensor& squared) {
-  at::sqrt_(squared);
+  {
+    const c10::ParallelGuard on_this_thread(true);  // it is not worth waking another
+    at::cpu::sqrt_(squared);
+  }
   float* rays = squared.mutable_data_ptr<float>();
   const int64_t size = squared.numel();
   for (int64_t i = 0; i < size; ++i)
@@ -101,23 +113,29 @@ at::Tensor polar_ray_targets_cpu(const at::Tensor& contours, const at::Tensor& o
   const RayFan fan{directions.data(), count, stride};
   const PrimaryBins bins(args.exact ? 1 : args.num_rays);
 
-  at::Tensor rays = at::empty({args.num_locations(), num_rays}, args.locations.options());
+  const bool avx512 = !args.exact && can_use_avx512(bins.step);
+  at::Tensor rays = at::detail::empty_cpu({args.num_locations(), num_rays}, at::kFloat);
   float* output = rays.mutable_data_ptr<float>();
   const float* points = args.contours.const_data_ptr<float>();
   const int64_t longest = longest_contour(starts, args.num_instances());
-  const std::vector<int64_t> shares = equal_shares(args, starts, instances);
-  const auto last = static_cast<int64_t>(shares.size()) - 1;
-  at::parallel_for(0, last, 1, [&](int64_t begin, int64_t end) {
-    ContourScan scan(longest, args.exact);
-    for (int64_t n = shares[begin]; n < shares[end]; ++n) {
-      const int64_t start = starts[instances[n]];
-      const ContourView contour{points + 2 * start, starts[instances[n] + 1] - start,
-                                origins[2 * n], origins[2 * n + 1]};
-      float* row = output + n * num_rays;
-      if (args.exact) {
-        exact_rays(contour, fan, args.num_rays, scan, row);
-      } else {
-        squared_binned_rays(contour, bins, scan, row);
+  const Shares shares = equal_shares(args, starts, instances);
+  const auto runs = static_cast<int64_t>(shares.bounds.size()) - 1;
+  std::atomic<int64_t> next{0};
+  at::parallel_for(0, shares.threads, 1, [&](int64_t, int64_t) {
+    ContourScan scan(avx512 ? 0 : longest, args.exact);
+    for (int64_t run = next++; run < runs; run = next++) {
+      for (int64_t n = shares.bounds[run]; n < shares.bounds[run + 1]; ++n) {
+        const int64_t start = starts[instances[n]];
+        const ContourView contour{points + 2 * start, starts[instances[n] + 1] - start,
+                                  origins[2 * n], origins[2 * n + 1]};
+        float* row = output + n * num_rays;
+        if (args.exact) {
+          exact_rays(contour, fan, args.num_rays, scan, row);
+        } else if (avx512) {
+          squared_binned_rays_avx512(contour, bins, row);
+        } else {
+          squared_binned_rays(contour, bins, scan, row);
+        }
       }
     }
   });

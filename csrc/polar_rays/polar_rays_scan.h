@@ -50,9 +50,8 @@ struct PrimaryBins {
   int16_t ray_of_bin[kNumBins];
 
   explicit PrimaryBins(int num_rays) : num_rays(num_rays), step(360 / num_rays) {
-    for (int bin = 0; bin < kNumBins; ++bin) {
-      ray_of_bin[bin] = bin < 360 && bin % step == 0 ? static_cast<int16_t>(bin / step) : -1;
-    }
+    for (int16_t& ray : ray_of_bin) ray = -1;
+    for (int ray = 0; ray < num_rays; ++ray) ray_of_bin[ray * step] = static_cast<int16_t>(ray);
   }
 };
 
@@ -60,6 +59,11 @@ struct PrimaryBins {
 // [num_rays].
 void squared_binned_rays(const ContourView& contour, const PrimaryBins& bins, ContourScan& scan,
                          float* rays);
+
+// The same with AVX-512. can_use_avx512: whether this processor has it, and rays that are `step`
+// degrees apart are far enough from each other.
+bool can_use_avx512(int step);
+void squared_binned_rays_avx512(const ContourView& contour, const PrimaryBins& bins, float* rays);
 
 // Length of every ray to the farthest crossing with the polygon. rays: [num_rays].
 void exact_rays(const ContourView& contour, const RayFan& fan, int num_rays, ContourScan& scan,

@@ -1,9 +1,10 @@
 """Ray lengths from locations to instance contours (PolarMask, arXiv 1909.13226)."""
 
-from typing import Any, NoReturn
-
 import torch
 from torch import Tensor
+
+# the overload itself: its packet would look for the one that fits at every call
+_operator = torch.ops.polarseg.polar_ray_targets.default
 
 
 def polar_ray_targets(
@@ -66,9 +67,7 @@ def polar_ray_targets(
     call does not wait for the device: a bad value prints a sentence and stops the kernel, which
     surfaces as a CUDA error at the next synchronisation, as it does for torch's own indexing.
     """
-    return torch.ops.polarseg.polar_ray_targets(
-        contours, offsets, locations, instance_index, num_rays, mode
-    )
+    return _operator(contours, offsets, locations, instance_index, num_rays, mode)
 
 
 def _check(
@@ -138,16 +137,3 @@ def _fake(
     """Shape, dtype and device of the result, for tracing without data."""
     _check(contours, offsets, locations, instance_index, num_rays, mode)
     return locations.new_empty((locations.shape[0], num_rays))
-
-
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    ctx.mark_non_differentiable(output)
-
-
-def _backward(ctx: Any, grad: Tensor) -> NoReturn:
-    raise RuntimeError('polar_ray_targets: the lengths are targets and have no derivative.')
-
-
-torch.library.register_autograd(
-    'polarseg::polar_ray_targets', _backward, setup_context=_setup_context
-)

@@ -119,9 +119,10 @@ def mass_centers(contours: Sequence[np.ndarray], truncate: bool = True) -> np.nd
     ends = np.cumsum(sizes)
     starts = ends - sizes
     x, y = np.ascontiguousarray(np.concatenate(contours).T, dtype=np.float64)
-    before = np.arange(len(x)) - 1
-    before[starts] = ends - 1
-    x_before, y_before = x[before], y[before]
+    x_before, y_before = np.empty_like(x), np.empty_like(y)
+    for own, before in ((x, x_before), (y, y_before)):
+        before[1:] = own[:-1]
+        before[starts] = own[ends - 1]
     slices = (x * y_before - y * x_before) / 2.0
     moments = np.stack([slices, slices * (x + x_before) / 3.0, slices * (y + y_before) / 3.0])
     parts = [moments[:, start:end] for start, end in zip(starts.tolist(), ends.tolist())]

@@ -124,27 +124,30 @@ class PointAssigner:
         rank, location = self._candidates(points, strides, bboxes, centers)
         located = torch.cat([level_points.reshape(-1, 2) for level_points in points])
         distances = self._distances(located[location], bboxes[rank])
-        low, high = self._limits([part.shape[:-1].numel() for part in points], located)
+        low, high = self._limits([part.shape[:-1].numel() for part in points], location, located)
         largest = distances.amax(dim=-1)
-        in_range = (largest >= low[location]) & (largest <= high[location])
+        in_range = (largest >= low) & (largest <= high)
         # rank G: no candidate. It looks up the -1 behind the order.
         rank = torch.where(in_range, rank, len(order))
         winner = torch.full_like(located[:, 0], len(order), dtype=torch.long)
         winner = winner.scatter_reduce(0, location, rank, 'amin')
         gt_index = torch.cat([order, order.new_full((1,), -1)])[winner]
-        boxes = torch.cat([bboxes, bboxes.new_zeros(1, 4)])[winner]
-        own = torch.where((gt_index >= 0)[:, None], self._distances(located, boxes), 0.0)
+        positive = (gt_index >= 0).nonzero(as_tuple=True)[0]
+        own = located.new_zeros(len(located), 4)
+        own[positive] = self._distances(located[positive], bboxes[winner[positive]])
         return PointAssignment(gt_index, own)
 
     def _areas(self, bboxes: Tensor) -> Tensor:
         edge = 1 if self.inclusive_boxes else 0
         return (bboxes[:, 2] - bboxes[:, 0] + edge) * (bboxes[:, 3] - bboxes[:, 1] + edge)
 
-    def _limits(self, level_sizes: Sequence[int], like: Tensor) -> tuple[Tensor, Tensor]:
-        """Ends of the regress range of each location, ``[N]`` both."""
-        sizes = torch.tensor(level_sizes, device=like.device)
-        limits = like.new_tensor(self.regress_ranges)
-        low, high = limits.repeat_interleave(sizes, dim=0, output_size=len(like)).unbind(dim=1)
+    def _limits(
+        self, level_sizes: Sequence[int], location: Tensor, like: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Ends of the regress range of some locations, of their numbers over all levels."""
+        ends = torch.tensor(level_sizes, device=like.device).cumsum(0)
+        level = torch.bucketize(location, ends, right=True)
+        low, high = like.new_tensor(self.regress_ranges)[level].unbind(dim=1)
         return low, high
 
     @staticmethod
