@@ -12,7 +12,7 @@ model = dict(
         assigner=dict(regress_ranges=[(-1, 32), (32, 64), (64, 1e8)]),
     ),
     roi_head=_lite['roi_head'],
-    # at most 8 foreground regions of a picture, to be quick on a CPU; Mask R-CNN beside it has the same
+    # at most 8 foreground regions of a picture, to be quick on a CPU, as for Mask R-CNN beside it
     train_cfg=dict(roi=dict(sampler=dict(num=32))),
     test_cfg=dict(max_per_img=100),
 )
