@@ -222,3 +222,16 @@ def test_tensor_mode_gives_the_maps(ground_truth):
     with torch.no_grad():
         maps = model(batch['inputs'], batch['data_samples'], mode='tensor')
     assert [len(levels) for levels in maps] == [3] * 3
+
+
+def test_mixed_precision(flavour, ground_truth):
+    model = build(flavour).train()
+    with torch.autocast('cpu', torch.bfloat16):
+        losses = losses_of(model, ground_truth)
+    sum(losses.values()).backward()
+    gradients = [p.grad for p in model.parameters() if p.requires_grad]
+    assert all(gradient.isfinite().all() for gradient in gradients)
+    with torch.no_grad(), torch.autocast('cpu', torch.bfloat16):
+        found = model.eval().test_step(batch_of(ground_truth))[0].pred_instances
+    assert len(found) > 0
+    assert found.masks.to_ndarray().shape == (len(found), SIZE, SIZE)
