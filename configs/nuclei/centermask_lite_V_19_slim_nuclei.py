@@ -3,7 +3,7 @@
 _base_ = [
     '../_base_/models/centermask_lite_V_19_slim_small.py',
     '../_base_/datasets/nuclei.py',
-    '../_base_/schedules/adamw_scratch_nuclei_8e.py',
+    '../_base_/schedules/adamw_scratch_nuclei_5e.py',
     '../_base_/default_runtime.py',
 ]
 
@@ -14,5 +14,5 @@ model = dict(
     # hundreds of nuclei in a picture
     test_cfg=dict(nms_pre=4000, max_per_img=400),
 )
-default_hooks = dict(logger=dict(interval=25), checkpoint=dict(interval=6, max_keep_ckpts=1))
+default_hooks = dict(logger=dict(interval=25), checkpoint=dict(interval=1, max_keep_ckpts=1))
 randomness = dict(seed=0)
