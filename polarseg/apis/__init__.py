@@ -37,6 +37,7 @@ from polarseg.apis.published import (
 )
 from polarseg.apis.runner import (
     DumpPredictions,
+    MatchingClassesHook,
     MatchingWeightsHook,
     build_runner,
     run_test,
@@ -51,6 +52,7 @@ __all__ = [
     'InstanceInferencer',
     'LaunchError',
     'LayoutError',
+    'MatchingClassesHook',
     'MatchingWeightsHook',
     'Prediction',
     'UnsafeCheckpointError',

@@ -19,7 +19,18 @@ from polarseg.apis.launch import distributed
 from polarseg.registry import HOOKS, METRICS
 from polarseg.structures import masks_to_rle
 
-__all__ = ['DumpPredictions', 'MatchingWeightsHook', 'build_runner', 'run_test', 'run_training']
+__all__ = [
+    'DumpPredictions',
+    'MatchingClassesHook',
+    'MatchingWeightsHook',
+    'build_runner',
+    'run_test',
+    'run_training',
+]
+
+
+# heads for region proposals or semantic segmentation have other classes
+_HEADS_OF_INSTANCES = ('bbox_head', 'mask_head', 'mask_iou_head')
 
 
 @HOOKS.register_module()
@@ -71,6 +82,38 @@ class DumpPredictions(DumpDetResults):
             self.results[-1]['pred_instances']['masks'] = masks_to_rle(masks)
 
 
+@HOOKS.register_module()
+class MatchingClassesHook(Hook):
+    """Stops a training whose data set has more classes than a head of the model.
+
+    The labels beyond a head's classes would be background to one loss and an index out of range to
+    another, which on a GPU ends in a device-side assertion. Heads may have more classes.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        """Compare ``num_classes`` of the heads for boxes and masks with the data's.
+
+        Raises:
+            ValueError: a head has fewer classes than the data set.
+        """
+        metainfo = getattr(runner.train_dataloader.dataset, 'metainfo', {})
+        names = metainfo.get('classes') or ()
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        few = {
+            f'{name}.num_classes': module.num_classes
+            for name, module in model.named_modules()
+            if name.endswith(_HEADS_OF_INSTANCES)
+            and not getattr(module, 'class_agnostic', False)
+            and getattr(module, 'num_classes', len(names)) < len(names)
+        }
+        if few:
+            found = ', '.join(f'{key}={value}' for key, value in few.items())
+            raise ValueError(
+                f'the training data has {len(names)} classes, but the model has {found}; set these '
+                'keys, or metainfo.classes of the data sets'
+            )
+
+
 def build_runner(cfg: Config) -> Runner:
     """Build mmengine's ``Runner``, or the one that ``cfg.runner_type`` names."""
     setup_cache_size_limit_of_dynamo()
@@ -79,6 +122,7 @@ def build_runner(cfg: Config) -> Runner:
         # Some backward kernels have no deterministic form: warn instead of mmengine's error.
         torch.use_deterministic_algorithms(True, warn_only=True)
     runner.register_hook(MatchingWeightsHook())
+    runner.register_hook(MatchingClassesHook())
     return runner
 
 
@@ -93,6 +137,7 @@ def run_training(cfg: Config) -> Runner:
 
     Raises:
         LaunchError: the launcher's environment is incomplete.
+        ValueError: the data set has more classes than a head of the model.
         CheckpointError: the checkpoint to start from is unreadable, unsafe or of another model.
     """
     with distributed(cfg):

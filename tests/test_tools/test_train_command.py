@@ -179,6 +179,11 @@ def test_resume_alone_starts_and_then_continues(train):
     assert len(history) == 12
 
 
+def test_a_head_of_fewer_classes_than_the_data_stops_the_command(train):
+    with pytest.raises(ValueError, match=r'has 2 classes.*bbox_head\.num_classes=1; set'):
+        train('--cfg-options', 'model.bbox_head.num_classes=1')
+
+
 def test_unsafe_checkpoint_stops_the_command(train, tmp_path):
     marker = tmp_path / 'ran'
 

@@ -27,11 +27,26 @@ class CenterMask(IndependentPictures):
             (:class:`~polarseg.models.FCOSHead`), ``test_cfg`` (the post-processor's arguments),
             ``data_preprocessor``, ``init_cfg`` and ``split_batches``
             (:class:`~polarseg.models.detectors.independent_pictures.IndependentPictures`).
+
+    Raises:
+        ValueError: if a head of the mask branch has fewer classes than ``bbox_head``.
     """
 
     def __init__(self, *, roi_head: dict, train_cfg: dict | None = None, **kwargs: Any) -> None:
         super().__init__(train_cfg=train_cfg, **kwargs)
         self.roi_head = MODELS.build(dict(roi_head, train_cfg=(train_cfg or {}).get('roi')))
+        self._check_classes()
+
+    def _check_classes(self) -> None:
+        """A class without a mask would be found out by an index on the GPU, if at all."""
+        wanted = self.bbox_head.num_classes
+        for name in ('mask_head', 'mask_iou_head'):
+            head = getattr(self.roi_head, name)
+            found = getattr(head, 'num_classes', wanted)
+            if found < wanted and not getattr(head, 'class_agnostic', False):
+                raise ValueError(
+                    f'roi_head.{name}.num_classes must be that of bbox_head, {wanted}, got {found}'
+                )
 
     def loss(
         self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]

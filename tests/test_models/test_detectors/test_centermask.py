@@ -41,11 +41,13 @@ FLAVOURS = {
 }
 
 
-def build(flavour='centermask2', score_thr=1e-3, mask_scoring=True, **options):
+def build(flavour='centermask2', score_thr=1e-3, mask_scoring=True, classes=(3, 3), **options):
     bbox_head, roi_head, roi_train_cfg, pooling = FLAVOURS[flavour]
-    widths = dict(in_channels=CHANNELS, conv_out_channels=CHANNELS, num_convs=1, num_classes=3)
+    widths = dict(in_channels=CHANNELS, conv_out_channels=CHANNELS, num_convs=1)
     if mask_scoring:
-        roi_head = dict(roi_head, mask_iou_head=dict(**widths, fc_out_channels=16))
+        roi_head = dict(
+            roi_head, mask_iou_head=dict(**widths, num_classes=classes[1], fc_out_channels=16)
+        )
     model = MODELS.build(
         dict(
             type='CenterMask',
@@ -70,7 +72,7 @@ def build(flavour='centermask2', score_thr=1e-3, mask_scoring=True, **options):
                     roi_layer=dict(type='RoIAlign', output_size=14, **pooling),
                     out_channels=CHANNELS,
                 ),
-                mask_head=widths,
+                mask_head=dict(**widths, num_classes=classes[0]),
                 **roi_head,
             ),
             train_cfg=dict(
@@ -235,3 +237,9 @@ def test_mixed_precision(flavour, ground_truth):
         found = model.eval().test_step(batch_of(ground_truth))[0].pred_instances
     assert len(found) > 0
     assert found.masks.to_ndarray().shape == (len(found), SIZE, SIZE)
+
+
+@pytest.mark.parametrize(('name', 'classes'), [('mask_head', (2, 3)), ('mask_iou_head', (3, 2))])
+def test_a_mask_branch_of_fewer_classes_is_refused(name, classes):
+    with pytest.raises(ValueError, match=rf'roi_head\.{name}\.num_classes .* 3, got 2'):
+        build(classes=classes)
