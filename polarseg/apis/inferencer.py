@@ -216,7 +216,8 @@ def predictions_to_coco(
     """Predictions as one COCO-format dict: ``images``, ``categories`` and scored ``annotations``.
 
     Category ids are labels + 1. Masks are compressed RLE with text counts; ``area`` is that of the
-    mask, or of the box where there is none.
+    mask, or of the box where there is none. Models with mask scoring give ``mask_score``, which
+    ranks masks in the mask AP, beside the box's ``score``.
 
     Args:
         predictions: of any number of pictures.
@@ -242,6 +243,8 @@ def predictions_to_coco(
                 score=round(float(kept.scores[index]), 5),
                 iscrowd=0,
             )
+            if 'mask_scores' in kept:
+                annotation['mask_score'] = round(float(kept.mask_scores[index]), 5)
             annotation['area'] = annotation['bbox'][2] * annotation['bbox'][3]
             if rles is not None:
                 annotation['area'] = int(coco_mask.area(rles[index]))

@@ -327,6 +327,7 @@ def test_masks_over_boxes(inferencer, tmp_path):
     coco = load_coco(predictions_to_coco([prediction], CLASSES, 0.5), tmp_path)
     (annotation,) = coco.loadAnns(coco.getAnnIds())
     assert (annotation['score'], annotation['area']) == (0.9, 40 * 30)
+    assert annotation['mask_score'] == 0.1
     np.testing.assert_array_equal(coco.annToMask(annotation), pixels.instances.masks[0])
 
 
