@@ -136,7 +136,8 @@ def _limit(boxes: Tensor, image_size: tuple[int, int]) -> Tensor:
 def _crop_bitmaps(masks: BitmapMasks, index: Tensor, boxes: Tensor, size: int) -> Tensor:
     # only the instances that are asked for: float32 pictures of all would take much memory
     rows, own = index.unique(return_inverse=True)
-    pixels = torch.from_numpy(masks.masks[rows.cpu().numpy()]).to(boxes.device)
+    chosen = np.ascontiguousarray(masks.masks[rows.cpu().numpy()])  # as roi_align wants it
+    pixels = torch.from_numpy(chosen).to(boxes.device)
     rois = torch.cat([own[:, None].to(boxes), boxes], dim=1).float()
     pooled = roi_align(pixels[:, None].float(), rois, (size, size), 1.0, 0, 'avg', True)
     return pooled[:, 0] >= 0.5
