@@ -4,41 +4,25 @@
 // each of the seven degrees round a ray the largest squared length. Which row and ray a point falls
 // into is arithmetic, sixteen points at a time; only entering them goes one by one.
 //
-// The angles here are cheap ones of this file, with fused multiply-add. That changes no result: a
-// point is entered only where its angle is farther from a border than all the errors together, and
-// the exact rule settles the others.
-#include "../common/multiversion.h"
-#include "polar_rays_scan.h"
+// Cheap angles change no result: a point is entered only where its angle is farther from a border
+// than all the errors together, and the exact rule settles the others.
+#include "polar_rays_avx512.h"
 
 #if defined(POLARSEG_X86_TARGETS)
-#include <immintrin.h>
-
 #include <algorithm>
-
-#if !defined(__clang__)
-// GCC's own header initialises a vector by itself to say "any value", and warns of it (GCC 105593)
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#endif
-
-// always_inline: the vectors' functions take them by value, whatever the rest is compiled for
-#define POLARSEG_AVX512 __attribute__((target("avx512f")))
-#define POLARSEG_AVX512_INLINE __attribute__((target("avx512f"), always_inline)) inline
 
 namespace polarseg {
 namespace {
 
-constexpr int kLanes = 16;
 constexpr int kBlock = 1024;  // points that are worked on together
 constexpr int kReach = 3;     // a ray takes points up to so many degrees from its own
 constexpr int kRows = 8;      // the seven degrees round a ray; a point on the last border has d = 7
 constexpr int kStride = 48;   // of a row: 45 rays, and one past the end for the last few degrees
 constexpr int kTables = 2;    // entered in turn: neighbouring points seldom wait for each other
 
-// Both bounds hold for what look_closely() and look_roughly() compare, the rounding of the exact
-// rule included. Polynomial 9.6e-5 and rounding 1.2e-4; polynomial 3.5e-2 and reciprocal 1.8e-3.
+// As kRoughSlack, for what look_closely() compares, the rounding of the exact rule included:
+// polynomial 9.6e-5 and rounding 1.2e-4.
 constexpr float kCloseSlack = 5e-4f;
-constexpr float kRoughSlack = 5e-2f;
 
 // Differences to the location, without gaps.
 struct Differences {
@@ -74,28 +58,6 @@ struct Rays {
         per_degree(1.f / static_cast<float>(bins.step)) {}
 };
 
-// Sixteen points as (x, y) pairs, of which `lanes` are there; the others are 0.
-POLARSEG_AVX512_INLINE void load_differences(const ContourView& contour, int64_t i, __m512& dx,
-                                             __m512& dy, __mmask16& lanes) {
-  const float* points = contour.points + 2 * i;
-  const int64_t left = contour.size - i;
-  __m512 first, second;
-  if (left >= kLanes) {
-    lanes = 0xffff;
-    first = _mm512_loadu_ps(points);
-    second = _mm512_loadu_ps(points + kLanes);
-  } else {
-    lanes = static_cast<__mmask16>((1u << left) - 1);
-    const uint32_t numbers = static_cast<uint32_t>((uint64_t{1} << (2 * left)) - 1);
-    first = _mm512_maskz_loadu_ps(static_cast<__mmask16>(numbers), points);
-    second = _mm512_maskz_loadu_ps(static_cast<__mmask16>(numbers >> 16), points + kLanes);
-  }
-  const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-  const __m512i odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
-  dx = _mm512_sub_ps(_mm512_permutex2var_ps(first, even, second), _mm512_set1_ps(contour.origin_x));
-  dy = _mm512_sub_ps(_mm512_permutex2var_ps(first, odd, second), _mm512_set1_ps(contour.origin_y));
-}
-
 // From the angle within an octant to the angle in [0, 360].
 POLARSEG_AVX512_INLINE __m512 unfold(__m512 degrees, __m512 dx, __m512 dy, __mmask16 steep) {
   const __m512 zero = _mm512_setzero_ps();
@@ -130,11 +92,9 @@ POLARSEG_AVX512_INLINE __mmask16 look_roughly(__m512 dx, __m512 dy, const Rays& 
                                               float half_width, __m512& ray) {
   const __m512 x = _mm512_abs_ps(dx);
   const __m512 y = _mm512_abs_ps(dy);
-  const __m512 t = _mm512_mul_ps(_mm512_min_ps(x, y), _mm512_rcp14_ps(_mm512_max_ps(x, y)));
-  const __m512 u = _mm512_mul_ps(t, t);
-  __m512 degrees = _mm512_fmadd_ps(_mm512_set1_ps(4.54579096f), u, _mm512_set1_ps(-16.540731f));
-  degrees = _mm512_fmadd_ps(degrees, u, _mm512_set1_ps(57.0298097f));
-  degrees = unfold(_mm512_mul_ps(degrees, t), dx, dy, _mm512_cmp_ps_mask(x, y, _CMP_GT_OQ));
+  __mmask16 steep;
+  const __m512 in_octant = rough_degrees_in_octant(x, y, steep);
+  const __m512 degrees = unfold(in_octant, dx, dy, steep);
   const __m512 turn = _mm512_fmadd_ps(degrees, _mm512_set1_ps(rays.per_degree),
                                       _mm512_set1_ps(-0.5f * rays.per_degree));
   ray = _mm512_roundscale_ps(turn, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
@@ -313,10 +273,7 @@ POLARSEG_AVX512 uint64_t read_rays(const Table& table, int num_rays, bool own_al
 
 }  // namespace
 
-bool can_use_avx512(int step) {
-  static const bool has_avx512 = __builtin_cpu_supports("avx512f");
-  return has_avx512 && step > 2 * kReach + 1;
-}
+bool can_bin_by_avx512(int step) { return has_avx512() && step > 2 * kReach + 1; }
 
 void squared_binned_rays_avx512(const ContourView& contour, const PrimaryBins& bins, float* rays) {
   // shorter contours leave degrees without a point as a rule
@@ -341,7 +298,7 @@ void squared_binned_rays_avx512(const ContourView& contour, const PrimaryBins& b
 
 namespace polarseg {
 
-bool can_use_avx512(int) { return false; }
+bool can_bin_by_avx512(int) { return false; }
 
 void squared_binned_rays_avx512(const ContourView&, const PrimaryBins&, float*) {}
 

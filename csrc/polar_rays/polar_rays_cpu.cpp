@@ -113,7 +113,7 @@ at::Tensor polar_ray_targets_cpu(const at::Tensor& contours, const at::Tensor& o
   const RayFan fan{directions.data(), count, stride};
   const PrimaryBins bins(args.exact ? 1 : args.num_rays);
 
-  const bool avx512 = !args.exact && can_use_avx512(bins.step);
+  const bool avx512 = args.exact ? can_cross_by_avx512(fan) : can_bin_by_avx512(bins.step);
   at::Tensor rays = at::detail::empty_cpu({args.num_locations(), num_rays}, at::kFloat);
   float* output = rays.mutable_data_ptr<float>();
   const float* points = args.contours.const_data_ptr<float>();
@@ -129,7 +129,9 @@ at::Tensor polar_ray_targets_cpu(const at::Tensor& contours, const at::Tensor& o
         const ContourView contour{points + 2 * start, starts[instances[n] + 1] - start,
                                   origins[2 * n], origins[2 * n + 1]};
         float* row = output + n * num_rays;
-        if (args.exact) {
+        if (args.exact && avx512) {
+          exact_rays_avx512(contour, fan, args.num_rays, row);
+        } else if (args.exact) {
           exact_rays(contour, fan, args.num_rays, scan, row);
         } else if (avx512) {
           squared_binned_rays_avx512(contour, bins, row);

@@ -60,13 +60,18 @@ struct PrimaryBins {
 void squared_binned_rays(const ContourView& contour, const PrimaryBins& bins, ContourScan& scan,
                          float* rays);
 
-// The same with AVX-512. can_use_avx512: whether this processor has it, and rays that are `step`
+// The same with AVX-512. can_bin_by_avx512: whether this processor has it, and rays that are `step`
 // degrees apart are far enough from each other.
-bool can_use_avx512(int step);
+bool can_bin_by_avx512(int step);
 void squared_binned_rays_avx512(const ContourView& contour, const PrimaryBins& bins, float* rays);
 
 // Length of every ray to the farthest crossing with the polygon. rays: [num_rays].
 void exact_rays(const ContourView& contour, const RayFan& fan, int num_rays, ContourScan& scan,
                 float* rays);
+
+// The same with AVX-512. can_cross_by_avx512: whether this processor has it, and the rays are far
+// enough from each other.
+bool can_cross_by_avx512(const RayFan& fan);
+void exact_rays_avx512(const ContourView& contour, const RayFan& fan, int num_rays, float* rays);
 
 }  // namespace polarseg
