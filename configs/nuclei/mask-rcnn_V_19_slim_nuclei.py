@@ -3,7 +3,7 @@
 _base_ = [
     '../_base_/models/mask-rcnn_V_19_slim_small.py',
     '../_base_/datasets/nuclei.py',
-    '../_base_/schedules/adamw_scratch_nuclei_5e.py',
+    '../_base_/schedules/adamw_scratch_nuclei_4e.py',
     '../_base_/default_runtime.py',
 ]
 

@@ -1,8 +1,8 @@
 _base_ = './adamw_scratch_nuclei.py'
 
-max_epochs = 5
+max_epochs = 4
 param_scheduler = [
     _base_.param_scheduler[0],
     dict(_base_.param_scheduler[1], end=max_epochs),
 ]
-train_cfg = dict(max_epochs=max_epochs, val_interval=5)
+train_cfg = dict(max_epochs=max_epochs, val_interval=4)
