@@ -6,21 +6,13 @@
 _base_ = './centermask_lite_V_19_slim_shapes.py'
 
 data_root = 'data/shapes_eight/'
-image_size = (256, 256)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
-    dict(type='Resize', scale=image_size, keep_ratio=True),
+    dict(type='Resize', scale=_base_.image_size, keep_ratio=True),
     dict(type='PackDetInputs'),
 ]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=image_size, keep_ratio=True),
-    _base_.test_pipeline[-1],
-]
-
 train_dataloader = dict(
-    batch_size=4,
     sampler=dict(_delete_=True, type='InfiniteSampler', shuffle=True),
     dataset=dict(data_root=data_root, pipeline=train_pipeline),
 )
@@ -29,20 +21,19 @@ val_dataloader = dict(
         data_root=data_root,
         ann_file='annotations/instances_train.json',
         data_prefix=dict(img='train/'),
-        pipeline=test_pipeline,
     )
 )
 test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=data_root + 'annotations/instances_train.json')
 test_evaluator = val_evaluator
 
-iterations = 400
+iterations = 1000
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
     dict(type='CosineAnnealingLR', by_epoch=False, begin=0, end=iterations, eta_min=1e-5),
 ]
 train_cfg = dict(
-    _delete_=True, type='IterBasedTrainLoop', max_iters=iterations, val_interval=iterations
+    _delete_=True, type='IterBasedTrainLoop', max_iters=iterations, val_interval=iterations // 4
 )
-default_hooks = dict(checkpoint=dict(by_epoch=False, interval=iterations))
+default_hooks = dict(checkpoint=dict(by_epoch=False, interval=iterations // 4, max_keep_ckpts=1))
 log_processor = dict(by_epoch=False)
