@@ -37,12 +37,12 @@ struct Entries {
   float squared[kBlock + kLanes];
 };
 
-// Largest squared lengths by degree round a ray (0 to 6 for -3 to 3) and ray.
+// Largest squared lengths by cell: row (degree round a ray, 0 to 6 for -3 to 3) * kStride + ray.
 struct Table {
-  float squared[kTables][kRows][kStride];
+  float squared[kTables][kRows * kStride];
 
   void enter(int turn, int cell, float value) {
-    float& own = squared[turn][0][cell];
+    float& own = squared[turn][cell];
     own = std::max(own, value);
   }
 };
@@ -243,7 +243,7 @@ POLARSEG_AVX512 void enter_all_degrees(const ContourView& contour, const Primary
 }
 
 POLARSEG_AVX512 void clear(Table& table) {
-  float* cells = &table.squared[0][0][0];
+  float* cells = &table.squared[0][0];
   for (int i = 0; i < kTables * kRows * kStride; i += kLanes) {
     _mm512_storeu_ps(cells + i, _mm512_set1_ps(kEmptyBin));
   }
@@ -260,8 +260,8 @@ POLARSEG_AVX512 uint64_t read_rays(const Table& table, int num_rays, bool own_al
     const auto lanes = static_cast<__mmask16>((1u << left) - 1);
     __m512 found = none;
     for (int n = 0; n < (own_alone ? 1 : 7); ++n) {
-      const __m512 first = _mm512_loadu_ps(&table.squared[0][kOrder[n]][ray]);
-      const __m512 second = _mm512_loadu_ps(&table.squared[1][kOrder[n]][ray]);
+      const __m512 first = _mm512_loadu_ps(&table.squared[0][kOrder[n] * kStride + ray]);
+      const __m512 second = _mm512_loadu_ps(&table.squared[1][kOrder[n] * kStride + ray]);
       const __mmask16 open = _mm512_cmp_ps_mask(found, none, _CMP_EQ_OQ);
       found = _mm512_mask_max_ps(found, open, first, second);
     }
