@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from config_tools import without_pretrained
 from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import HorizontalBoxes
 from mmdet.structures.mask import BitmapMasks
-from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
@@ -51,19 +51,6 @@ def load(name):
     cfg = deepcopy(read(name))
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     return cfg
-
-
-def without_pretrained(node):
-    """The config with every init_cfg that would fetch weights taken out."""
-    if isinstance(node, dict):
-        return ConfigDict(
-            (key, without_pretrained(value))
-            for key, value in node.items()
-            if not (key == 'init_cfg' and value and dict(value).get('type') == 'Pretrained')
-        )
-    if isinstance(node, (list, tuple)):
-        return type(node)(without_pretrained(item) for item in node)
-    return node
 
 
 def structure(node, shallower):

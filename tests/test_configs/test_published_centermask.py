@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from config_tools import without_pretrained
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 
@@ -247,11 +248,6 @@ def test_linear_warm_up_and_steps_of_centermask2():
     assert rates(cfg, 1300) == pytest.approx(expected)
 
 
-def without_pretrained(model):
-    model.backbone.init_cfg = None
-    return model
-
-
 @pytest.mark.parametrize(
     'name',
     ['centermask/centermask_V_39_eSE_dconv_FPN_1x', 'centermask2/centermask_lite_Mv2_FPN_ms_4x'],
@@ -259,7 +255,7 @@ def without_pretrained(model):
 def test_optimizer_groups(name):
     """Factors of the learning rate and weight decay, in the groups that are really built."""
     cfg = Config.fromfile(FOLDER / f'{name}.py')
-    model = MODELS.build(without_pretrained(cfg.model))
+    model = MODELS.build(without_pretrained(cfg.model.to_dict()))
     optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
     name_of = {id(parameter): name for name, parameter in model.named_parameters()}
     found = {

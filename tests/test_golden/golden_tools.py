@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import torch
+from config_tools import without_pretrained
 from mmdet.structures import DetDataSample
 
 from polarseg.apis.published import convert_state_dict, load_exactly
@@ -18,19 +19,6 @@ def assert_near(actual, expected, what, tolerance=1e-4):
         return
     worst = np.abs(actual - expected).max() / max(np.abs(expected).max(), 1e-12)
     assert worst <= tolerance, f'{what}: off by {worst:.2e} of the maximum'
-
-
-def without_pretrained(node):
-    """A config section with every init_cfg that would fetch weights taken out."""
-    if isinstance(node, dict):
-        return {
-            key: without_pretrained(value)
-            for key, value in node.items()
-            if not (key == 'init_cfg' and value and dict(value).get('type') == 'Pretrained')
-        }
-    if isinstance(node, (list, tuple)):
-        return type(node)(without_pretrained(item) for item in node)
-    return node
 
 
 def build_published(config, tensors):

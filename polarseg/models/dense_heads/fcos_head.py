@@ -7,10 +7,7 @@ from collections.abc import Sequence
 
 import torch
 from mmcv.cnn import Scale
-from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
-from mmdet.models.task_modules.prior_generators import MlvlPointGenerator
 from mmdet.structures.bbox import distance2bbox
-from mmdet.utils import reduce_mean
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
@@ -19,15 +16,15 @@ from polarseg.models.dense_heads.dense_outputs import (
     flatten_levels,
     select_candidates,
 )
+from polarseg.models.dense_heads.point_head import PointHead
 from polarseg.models.dense_heads.tower import build_tower
 from polarseg.models.task_modules import (
-    PointAssigner,
     PointPostprocessor,
     PointTargets,
     box_centerness,
     point_targets,
 )
-from polarseg.registry import MODELS, TASK_UTILS
+from polarseg.registry import MODELS
 
 __all__ = ['FCOSHead']
 
@@ -37,7 +34,7 @@ MOVING_FG_MOMENTUM = 0.9
 
 
 @MODELS.register_module()
-class FCOSHead(BaseDenseHead):
+class FCOSHead(PointHead):
     """Towers and predictors, shared by the levels, and FCOS' losses and decoding.
 
     The defaults are those of CenterMask2. The original CenterMask is ``norm_on_bbox=False,
@@ -77,6 +74,8 @@ class FCOSHead(BaseDenseHead):
         ValueError: for an unknown ``cls_normalizer``.
     """
 
+    candidates = 'pair'
+
     def __init__(
         self,
         num_classes: int,
@@ -102,33 +101,28 @@ class FCOSHead(BaseDenseHead):
         test_cfg: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(init_cfg=init_cfg or _default_init())
+        super().__init__(
+            num_classes=num_classes,
+            strides=strides,
+            classifier='conv_cls',
+            inclusive_boxes=inclusive_boxes,
+            sync_avg_factor=sync_avg_factor,
+            assigner=assigner or {},
+            loss_cls=loss_cls,
+            loss_centerness=loss_centerness,
+            train_cfg=train_cfg,
+            test_cfg=test_cfg,
+            init_cfg=init_cfg,
+        )
         if cls_normalizer not in CLS_NORMALIZERS:
             raise ValueError(
                 f'cls_normalizer must be one of {CLS_NORMALIZERS}, got {cls_normalizer!r}'
             )
-        self.num_classes = num_classes
-        self.strides = tuple(strides)
         self.norm_on_bbox = norm_on_bbox
         self.centerness_on_reg = centerness_on_reg
         self.cls_normalizer = cls_normalizer
-        self.sync_avg_factor = sync_avg_factor
         self.clip_boxes = clip_boxes
-        self.inclusive_boxes = inclusive_boxes
-        self.train_cfg = train_cfg
-        self.test_cfg = test_cfg
-
-        self.point_generator = MlvlPointGenerator(self.strides, offset=0.5)
-        self.assigner: PointAssigner = TASK_UTILS.build(
-            dict(type='PointAssigner')
-            | dict(assigner or {})
-            | dict(inclusive_boxes=inclusive_boxes)
-        )
-        self.loss_cls = MODELS.build(loss_cls or dict(type='FocalLoss', use_sigmoid=True))
         self.loss_bbox = MODELS.build(loss_bbox or dict(type='FCOSIoULoss'))
-        self.loss_centerness = MODELS.build(
-            loss_centerness or dict(type='CrossEntropyLoss', use_sigmoid=True)
-        )
         if cls_normalizer == 'moving_fg':
             self.register_buffer('moving_fg', torch.tensor(MOVING_FG_START))
 
@@ -208,9 +202,9 @@ class FCOSHead(BaseDenseHead):
         distances = targets.distances
         if self.norm_on_bbox:
             distances = distances / targets.strides[:, None]
-        positives = self._averaged(float(len(positive)), centerness)
+        positives = self.averaged(float(len(positive)), centerness)
         # the weights' sum is positive wherever anything is; without positives this is 0 / 1e-6
-        weight = self._averaged(centerness.sum(), centerness).clamp(min=1e-6)
+        weight = self.averaged(centerness.sum(), centerness).clamp(min=1e-6)
         return dict(
             loss_cls=self.loss_cls(
                 flatten_levels(cls_scores),
@@ -243,21 +237,17 @@ class FCOSHead(BaseDenseHead):
             batch_gt_instances: as for :meth:`loss_by_feat`.
             device: where locations and ground truth live.
         """
-        points = self.point_generator.grid_priors(sizes, dtype=torch.float32, device=device)
+        points = self.locations(sizes, device)
         return point_targets(
             self.assigner, points, sizes, self.strides, batch_gt_instances, self.num_classes
         )
 
-    def _averaged(self, value: float | Tensor, like: Tensor) -> Tensor:
-        value = torch.as_tensor(value, dtype=torch.float32, device=like.device)
-        return reduce_mean(value) if self.sync_avg_factor else value
-
     def _cls_avg_factor(self, targets: PointTargets, positives: Tensor, pictures: int) -> Tensor:
         """What divides the classification loss; ``positives`` is averaged already."""
         if self.cls_normalizer == 'all':
-            return self._averaged(float(len(targets.labels)), positives)
+            return self.averaged(float(len(targets.labels)), positives)
         if self.cls_normalizer == 'fg_and_images':
-            return positives + self._averaged(float(pictures), positives)
+            return positives + self.averaged(float(pictures), positives)
         positives = positives.clamp(min=1)
         if self.cls_normalizer == 'moving_fg':
             if self.training:
@@ -290,17 +280,11 @@ class FCOSHead(BaseDenseHead):
             For each picture ``bboxes`` ``[K, 4]``, ``scores`` ``[K]`` and ``labels`` ``[K]``, best
             first.
         """
-        postprocess: PointPostprocessor = TASK_UTILS.build(
-            dict(type='PointPostprocessor', candidates='pair')
-            | dict(cfg or self.test_cfg or {})
-            | dict(inclusive_boxes=self.inclusive_boxes)
-        )
+        postprocess = self.postprocessor(cfg)
         if self.norm_on_bbox:
             bbox_preds = [maps * stride for maps, stride in zip(bbox_preds, self.strides)]
         sizes = [score.shape[-2:] for score in cls_scores]
-        points = self.point_generator.grid_priors(
-            sizes, dtype=torch.float32, device=cls_scores[0].device
-        )
+        points = self.locations(sizes, cls_scores[0].device)
         results = []
         for picture, meta in enumerate(batch_img_metas):
             candidates = select_candidates(
@@ -323,8 +307,3 @@ class FCOSHead(BaseDenseHead):
         if rescale and 'scale_factor' in meta:
             bboxes = bboxes / bboxes.new_tensor(list(meta['scale_factor'])[:2]).repeat(2)
         return InstanceData(bboxes=bboxes, scores=kept.scores, labels=kept.labels)
-
-
-def _default_init() -> dict:
-    prior = dict(type='Normal', name='conv_cls', std=0.01, bias_prob=0.01)
-    return dict(type='Normal', layer='Conv2d', std=0.01, override=prior)

@@ -8,24 +8,20 @@ from typing import NamedTuple
 
 import torch
 from mmcv.cnn import Scale
-from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
-from mmdet.models.task_modules.prior_generators import MlvlPointGenerator
 from mmdet.structures.bbox import distance2bbox
-from mmdet.utils import reduce_mean
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from polarseg.models.dense_heads.dense_outputs import flatten_levels, select_candidates
+from polarseg.models.dense_heads.point_head import PointHead
 from polarseg.models.dense_heads.polar_decoder import HeadOutputs, decode_candidates
 from polarseg.models.dense_heads.tower import build_tower
 from polarseg.models.task_modules import (
-    PointAssigner,
-    PointPostprocessor,
     box_centerness,
     point_targets,
 )
 from polarseg.ops import polar_ray_targets
-from polarseg.registry import MODELS, TASK_UTILS
+from polarseg.registry import MODELS
 from polarseg.structures import PackedContours, polar_centerness
 
 __all__ = ['PolarMaskHead', 'PolarTargets']
@@ -52,7 +48,7 @@ class PolarTargets(NamedTuple):
 
 
 @MODELS.register_module()
-class PolarMaskHead(BaseDenseHead):
+class PolarMaskHead(PointHead):
     """Towers and predictors, shared by the levels, and PolarMask's losses and decoding.
 
     Args:
@@ -113,36 +109,31 @@ class PolarMaskHead(BaseDenseHead):
         test_cfg: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(init_cfg=init_cfg or _default_init())
+        super().__init__(
+            num_classes=num_classes,
+            strides=strides,
+            classifier='polar_cls',
+            inclusive_boxes=inclusive_boxes,
+            sync_avg_factor=sync_avg_factor,
+            assigner=dict(sampling_center='mass') | dict(assigner or {}),
+            loss_cls=loss_cls,
+            loss_centerness=loss_centerness,
+            train_cfg=train_cfg,
+            test_cfg=test_cfg,
+            init_cfg=init_cfg,
+        )
         if centerness_type not in CENTERNESS_TYPES:
             raise ValueError(
                 f'centerness_type must be one of {CENTERNESS_TYPES}, got {centerness_type!r}'
             )
-        self.num_classes = num_classes
-        self.strides = tuple(strides)
         self.num_rays = num_rays
         self.ray_mode = ray_mode
         self.centerness_type = centerness_type
         self.with_bbox = with_bbox
         self.mask_nms = mask_nms or not with_bbox
-        self.inclusive_boxes = inclusive_boxes
-        self.sync_avg_factor = sync_avg_factor
-        self.train_cfg = train_cfg
-        self.test_cfg = test_cfg
-
-        self.point_generator = MlvlPointGenerator(self.strides, offset=0.5)
-        self.assigner: PointAssigner = TASK_UTILS.build(
-            dict(type='PointAssigner', sampling_center='mass')
-            | dict(assigner or {})
-            | dict(inclusive_boxes=inclusive_boxes)
-        )
-        self.loss_cls = MODELS.build(loss_cls or dict(type='FocalLoss', use_sigmoid=True))
         if with_bbox:
             self.loss_bbox = MODELS.build(loss_bbox or dict(type='IoULoss', mode='log', eps=1e-6))
         self.loss_mask = MODELS.build(loss_mask or dict(type='PolarIoULoss'))
-        self.loss_centerness = MODELS.build(
-            loss_centerness or dict(type='CrossEntropyLoss', use_sigmoid=True)
-        )
         conv_cfg = (dcn_cfg or dict(type='DCNv2', deform_groups=1)) if use_dcn else None
         tower = dict(
             in_channels=in_channels,
@@ -231,8 +222,8 @@ class PolarMaskHead(BaseDenseHead):
         sizes = [score.shape[-2:] for score in cls_scores]
         targets = self.get_targets(sizes, batch_gt_instances, outputs.cls_scores.device)
         centerness = self._centerness_targets(targets)
-        count = self._avg_factor(float(len(targets.positive)), outputs.cls_scores)
-        weight = self._avg_factor(centerness.sum(), outputs.cls_scores).clamp(min=1e-6)
+        count = self.averaged(float(len(targets.positive)), outputs.cls_scores)
+        weight = self.averaged(centerness.sum(), outputs.cls_scores).clamp(min=1e-6)
 
         positive = targets.positive
         losses = dict(
@@ -271,7 +262,7 @@ class PolarMaskHead(BaseDenseHead):
         Raises:
             AttributeError: if the ground truth has no contours and centres.
         """
-        points = self.point_generator.grid_priors(sizes, dtype=torch.float32, device=device)
+        points = self.locations(sizes, device)
         for instances in batch_gt_instances:
             _check_ground_truth(instances)
         found = point_targets(
@@ -297,10 +288,6 @@ class PolarMaskHead(BaseDenseHead):
         """Boxes whose continuous IoU is the IoU of the box convention in force."""
         boxes = distance2bbox(points, distances)
         return boxes + boxes.new_tensor([0, 0, 1, 1]) if self.inclusive_boxes else boxes
-
-    def _avg_factor(self, value: float | Tensor, like: Tensor) -> Tensor:
-        value = torch.as_tensor(value, dtype=torch.float32, device=like.device)
-        return reduce_mean(value) if self.sync_avg_factor else value
 
     def flatten_outputs(
         self,
@@ -343,15 +330,9 @@ class PolarMaskHead(BaseDenseHead):
             For each picture ``bboxes`` ``[K, 4]``, ``scores`` ``[K]``, ``labels`` ``[K]`` and
             ``masks`` (:class:`~polarseg.structures.PolygonInstances`), best first.
         """
-        postprocess: PointPostprocessor = TASK_UTILS.build(
-            dict(type='PointPostprocessor')
-            | dict(cfg or self.test_cfg or {})
-            | dict(inclusive_boxes=self.inclusive_boxes)
-        )
+        postprocess = self.postprocessor(cfg)
         sizes = [score.shape[-2:] for score in cls_scores]
-        points = self.point_generator.grid_priors(
-            sizes, dtype=torch.float32, device=cls_scores[0].device
-        )
+        points = self.locations(sizes, cls_scores[0].device)
         results = []
         for picture, meta in enumerate(batch_img_metas):
             candidates = select_candidates(
@@ -359,11 +340,6 @@ class PolarMaskHead(BaseDenseHead):
             )
             results.append(decode_candidates(candidates, meta, postprocess, self.mask_nms, rescale))
         return results
-
-
-def _default_init() -> dict:
-    prior = dict(type='Normal', name='polar_cls', std=0.01, bias_prob=0.01)
-    return dict(type='Normal', layer='Conv2d', std=0.01, override=prior)
 
 
 def _check_ground_truth(instances: InstanceData) -> None:

@@ -1,9 +1,12 @@
 """IoU losses of boxes that share a location. FCOS (arXiv 1904.01355), GIoU (arXiv 1902.09630)."""
 
+from typing import Any
+
 import torch
 from mmdet.models.losses.utils import weighted_loss
-from torch import Tensor, nn
+from torch import Tensor
 
+from polarseg.models.losses.row_loss import RowLoss
 from polarseg.registry import MODELS
 
 __all__ = ['FCOSIoULoss', 'fcos_iou_loss']
@@ -51,7 +54,7 @@ def _area(distances: Tensor) -> Tensor:
 
 
 @MODELS.register_module()
-class FCOSIoULoss(nn.Module):
+class FCOSIoULoss(RowLoss):
     """Module form of :func:`fcos_iou_loss`.
 
     Args:
@@ -71,36 +74,11 @@ class FCOSIoULoss(nn.Module):
         reduction: str = 'mean',
         loss_weight: float = 1.0,
     ) -> None:
-        super().__init__()
+        super().__init__(reduction, loss_weight)
         if mode not in MODES:
             raise ValueError(f'mode must be one of {MODES}, got {mode!r}')
         self.mode = mode
         self.eps = eps
-        self.reduction = reduction
-        self.loss_weight = loss_weight
 
-    def forward(
-        self,
-        pred: Tensor,
-        target: Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
-    ) -> Tensor:
-        """The weighted loss.
-
-        Args:
-            pred: ``[N, 4]`` predicted distances. N = 0 gives 0 with a graph.
-            target: ``[N, 4]`` distances to the sides of the assigned box, in the same unit.
-            weight: ``[N]`` weights of the rows.
-            avg_factor: divides the weighted sum.
-        """
-        loss = fcos_iou_loss(
-            pred,
-            target,
-            weight,
-            reduction=self.reduction,
-            avg_factor=avg_factor,
-            mode=self.mode,
-            eps=self.eps,
-        )
-        return self.loss_weight * loss
+    def _loss(self, *args: Any, **kwargs: Any) -> Tensor:
+        return fcos_iou_loss(*args, mode=self.mode, eps=self.eps, **kwargs)

@@ -5,8 +5,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from mmdet.models.losses.utils import weighted_loss
-from torch import Tensor, nn
+from torch import Tensor
 
+from polarseg.models.losses.row_loss import RowLoss
 from polarseg.registry import MODELS
 
 __all__ = ['PolarIoULoss', 'RaySmoothL1Loss', 'polar_iou_loss', 'ray_smooth_l1_loss']
@@ -50,43 +51,8 @@ def ray_smooth_l1_loss(pred: Tensor, target: Tensor, beta: float = 1.0) -> Tenso
     return F.smooth_l1_loss(pred, target, reduction='none', beta=beta).mean(dim=1)
 
 
-class _RowLoss(nn.Module):
-    """What the losses of rays have in common: one weight for each row of rays.
-
-    Args:
-        reduction: 'none', 'mean' or 'sum'.
-        loss_weight: factor of the result.
-    """
-
-    def __init__(self, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
-        super().__init__()
-        self.reduction = reduction
-        self.loss_weight = loss_weight
-
-    def forward(
-        self,
-        pred: Tensor,
-        target: Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
-    ) -> Tensor:
-        """The weighted loss.
-
-        Args:
-            pred: ``[N, R]`` predicted ray lengths. N = 0 gives 0 with a graph.
-            target: ``[N, R]`` target ray lengths.
-            weight: ``[N]`` weights of the rows.
-            avg_factor: divides the weighted sum (published: the sum of the weights).
-        """
-        loss = self._loss(pred, target, weight, reduction=self.reduction, avg_factor=avg_factor)
-        return self.loss_weight * loss
-
-    def _loss(self, *args: Any, **kwargs: Any) -> Tensor:
-        raise NotImplementedError
-
-
 @MODELS.register_module()
-class PolarIoULoss(_RowLoss):
+class PolarIoULoss(RowLoss):
     """Module form of :func:`polar_iou_loss`.
 
     Args:
@@ -111,7 +77,7 @@ class PolarIoULoss(_RowLoss):
 
 
 @MODELS.register_module()
-class RaySmoothL1Loss(_RowLoss):
+class RaySmoothL1Loss(RowLoss):
     """Smooth-L1 on the rays, the paper's alternative to the Polar IoU loss (its Table 1b).
 
     The paper gives weights (0.05, 0.30, 1.00) and not how the 36 rays of a location are reduced;

@@ -9,6 +9,7 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
 from polarseg.models.dense_heads import fcos_head as fcos_head_module
+from polarseg.models.dense_heads import point_head as point_head_module
 from polarseg.models.task_modules import box_centerness
 from polarseg.registry import MODELS
 
@@ -219,7 +220,7 @@ def test_losses_by_the_formulas(build_head, feats, ground_truth, flavour):
 
 def test_normalisers_of_several_processes(build_head, feats, ground_truth, monkeypatch):
     """The mean over two processes, of which the other has three times as much of everything."""
-    monkeypatch.setattr(fcos_head_module, 'reduce_mean', lambda value: value * 2)
+    monkeypatch.setattr(point_head_module, 'reduce_mean', lambda value: value * 2)
     for name, factors in {
         'original': (1, 1, 1),
         'CenterMask2': (2, 2, 2),
@@ -236,7 +237,7 @@ def test_normalisers_of_several_processes(build_head, feats, ground_truth, monke
 def test_a_process_without_positives_is_divided_by_those_of_the_others(
     build_head, feats, ground_truth, monkeypatch
 ):
-    monkeypatch.setattr(fcos_head_module, 'reduce_mean', lambda value: value + 20)
+    monkeypatch.setattr(point_head_module, 'reduce_mean', lambda value: value + 20)
     head = build_head()
     empty = [ground_truth[0][:0]] * 2
     losses = losses_of(head, feats, empty)
