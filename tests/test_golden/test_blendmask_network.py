@@ -91,9 +91,7 @@ def test_pyramid_head_and_bases(case, model, features, check):
         cls_scores, bbox_preds, centernesses, _ = model.bbox_head(features[0])
         attentions = model.bbox_head.attention_maps(features[0])
         bases = model.basis_module(features[1])
-    named = dict(
-        fpn=features[0], cls=cls_scores, reg=bbox_preds, ctr=centernesses, top=attentions
-    )
+    named = dict(fpn=features[0], cls=cls_scores, reg=bbox_preds, ctr=centernesses, top=attentions)
     names = [name for name in case['arrays'] if PYRAMID.fullmatch(name)]
     assert len(names) >= 5 * len(cls_scores)
     for name in names:
