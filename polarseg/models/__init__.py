@@ -5,13 +5,15 @@ from polarseg.models.backbones import MobileNetV2, ResNet, ResNeXt, VoVNet
 from polarseg.models.dense_heads import FCOSHead, PolarMaskHead
 from polarseg.models.detectors import CenterMask, PolarMask
 from polarseg.models.losses import FCOSIoULoss, PolarIoULoss
-from polarseg.models.mask_heads import MaskIoUHead, SAGMaskHead
+from polarseg.models.mask_heads import Blender, DeepLabBasis, MaskIoUHead, ProtoNet, SAGMaskHead
 from polarseg.models.roi_heads import AdaptiveRoIExtractor, CenterMaskRoIHead
 
 __all__ = [
     'AdaptiveRoIExtractor',
+    'Blender',
     'CenterMask',
     'CenterMaskRoIHead',
+    'DeepLabBasis',
     'FCOSHead',
     'FCOSIoULoss',
     'MaskIoUHead',
@@ -19,6 +21,7 @@ __all__ = [
     'PolarIoULoss',
     'PolarMask',
     'PolarMaskHead',
+    'ProtoNet',
     'ResNeXt',
     'ResNet',
     'SAGMaskHead',
