@@ -1,7 +1,7 @@
 """Everything with parameters, and what it needs to train and predict."""
 
 from polarseg.models import layers, task_modules  # noqa: F401  (they register themselves)
-from polarseg.models.backbones import MobileNetV2, ResNet, ResNeXt, VoVNet
+from polarseg.models.backbones import DLA, MobileNetV2, ResNet, ResNeXt, VoVNet
 from polarseg.models.dense_heads import BlendMaskHead, FCOSHead, PolarMaskHead
 from polarseg.models.detectors import BlendMask, CenterMask, PolarMask
 from polarseg.models.losses import FCOSIoULoss, PolarIoULoss
@@ -9,6 +9,7 @@ from polarseg.models.mask_heads import Blender, DeepLabBasis, MaskIoUHead, Proto
 from polarseg.models.roi_heads import AdaptiveRoIExtractor, CenterMaskRoIHead
 
 __all__ = [
+    'DLA',
     'AdaptiveRoIExtractor',
     'BlendMask',
     'BlendMaskHead',
