@@ -19,6 +19,7 @@ from polarseg.models.dense_heads.dense_outputs import (
 )
 from polarseg.models.dense_heads.point_head import PointHead
 from polarseg.models.dense_heads.tower import build_tower
+from polarseg.models.layers import ModulatedDeformConv2dPack
 from polarseg.models.losses.fcos_iou_loss import distance_iou
 from polarseg.models.task_modules import (
     PointPostprocessor,
@@ -174,6 +175,13 @@ class FCOSHead(PointHead):
             self.scales = nn.ModuleList(Scale(1.0) for _ in self.strides)
         else:
             self.scales = nn.ModuleList(nn.Identity() for _ in self.strides)
+
+    def init_weights(self) -> None:
+        """Initialise; deformable convolutions sample the regular grid at first."""
+        super().init_weights()
+        for layer in self.modules():
+            if isinstance(layer, ModulatedDeformConv2dPack):
+                nn.init.zeros_(layer.conv_offset.weight)
 
     def forward(self, feats: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """Raw outputs of every level.

@@ -147,7 +147,6 @@ def test_the_last_convolution_of_class_and_box_tower_is_deformable(build_head):
         # sampling starts at the regular grid
         assert not tower[1].conv.conv_offset.weight.any()
         assert not tower[1].conv.conv_offset.bias.any()
-        assert tower[1].conv.weight.std().item() == pytest.approx(0.01, rel=0.15)
 
 
 def test_each_level_has_statistics_of_its_own(build_head, feats):
@@ -164,7 +163,7 @@ def test_each_level_has_statistics_of_its_own(build_head, feats):
 
 def test_losses_of_box_quality_iou(build_head, feats, ground_truth):
     head = build_head(box_quality='iou')
-    cls_scores, bbox_preds, qualities = head(feats)
+    _, bbox_preds, qualities = head(feats)
     found = losses_of(head, feats, ground_truth)
     targets = head.get_targets(LEVELS, ground_truth)
     rows = [level.permute(0, 2, 3, 1).reshape(2, -1, level.shape[1]) for level in bbox_preds]
