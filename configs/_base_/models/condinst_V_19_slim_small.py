@@ -51,9 +51,7 @@ model = dict(
             num_stacked_convs=2,
             norm_cfg=dict(type='BN', requires_grad=True),
         ),
-        loss_mask=dict(
-            type='DiceLoss', use_sigmoid=True, activate=True, eps=5e-6, loss_weight=1.0
-        ),
+        loss_mask=dict(type='DiceLoss', use_sigmoid=True, activate=True, eps=5e-6, loss_weight=1.0),
     ),
     test_cfg=dict(
         nms_pre=1000,
