@@ -2,8 +2,8 @@
 
 from polarseg.models import layers, task_modules  # noqa: F401  (they register themselves)
 from polarseg.models.backbones import DLA, MobileNetV2, ResNet, ResNeXt, VoVNet
-from polarseg.models.dense_heads import FCOSHead, PolarMaskHead
-from polarseg.models.detectors import CenterMask, PolarMask
+from polarseg.models.dense_heads import BlendMaskHead, FCOSHead, PolarMaskHead
+from polarseg.models.detectors import BlendMask, CenterMask, PolarMask
 from polarseg.models.losses import FCOSIoULoss, PolarIoULoss
 from polarseg.models.mask_heads import MaskIoUHead, SAGMaskHead
 from polarseg.models.roi_heads import AdaptiveRoIExtractor, CenterMaskRoIHead
@@ -11,6 +11,8 @@ from polarseg.models.roi_heads import AdaptiveRoIExtractor, CenterMaskRoIHead
 __all__ = [
     'DLA',
     'AdaptiveRoIExtractor',
+    'BlendMask',
+    'BlendMaskHead',
     'CenterMask',
     'CenterMaskRoIHead',
     'FCOSHead',

@@ -15,6 +15,8 @@ class Candidates(NamedTuple):
     """M pairs of a location and a class of one picture, which NMS chooses from.
 
     Attributes:
+        index: ``[M]`` int64 number of the location among all of the picture: levels in order, in
+            each row by row.
         points: ``[M, 2]`` x, y of the location, pixels of the network input.
         scores: ``[M]`` float32 final scores.
         labels: ``[M]`` int64.
@@ -22,6 +24,7 @@ class Candidates(NamedTuple):
             rays); None for a kind that the head does not predict.
     """
 
+    index: Tensor
     points: Tensor
     scores: Tensor
     labels: Tensor
@@ -57,16 +60,18 @@ def select_candidates(
         points: ``[H_l * W_l, 2]`` locations of each level, row by row.
         postprocess: says which pairs of a level go on.
     """
-    parts = []
+    parts, first = [], 0
     for level, located in enumerate(points):
         chosen = postprocess.select(
             cls_scores[level][picture].flatten(1).mT.float().sigmoid(),
             centernesses[level][picture].flatten().float().sigmoid(),
         )
         rows = (_read(maps[level], picture, chosen.index) for maps in others)
-        parts.append((located[chosen.index], chosen.scores, chosen.labels, *rows))
+        points_of_level = located[chosen.index]
+        parts.append((chosen.index + first, points_of_level, chosen.scores, chosen.labels, *rows))
+        first += len(located)
     columns = [None if column[0] is None else torch.cat(column) for column in zip(*parts)]
-    return Candidates(*columns[:3], tuple(columns[3:]))
+    return Candidates(*columns[:4], tuple(columns[4:]))
 
 
 def _read(maps: Tensor | None, picture: int, index: Tensor) -> Tensor | None:

@@ -3,7 +3,8 @@
 FCOS (arXiv 1904.01355) as CenterMask (arXiv 1911.06667) and BlendMask (arXiv 2001.00309) use it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from mmcv.cnn import Scale
@@ -18,6 +19,8 @@ from polarseg.models.dense_heads.dense_outputs import (
 )
 from polarseg.models.dense_heads.point_head import PointHead
 from polarseg.models.dense_heads.tower import build_tower
+from polarseg.models.layers import ModulatedDeformConv2dPack
+from polarseg.models.losses.fcos_iou_loss import distance_iou
 from polarseg.models.task_modules import (
     PointPostprocessor,
     PointTargets,
@@ -29,8 +32,21 @@ from polarseg.registry import MODELS
 __all__ = ['FCOSHead']
 
 CLS_NORMALIZERS = ('fg', 'fg_and_images', 'moving_fg', 'all')
+BOX_QUALITIES = ('ctrness', 'iou')
 MOVING_FG_START = 100.0
 MOVING_FG_MOMENTUM = 0.9
+
+
+class PositiveWeights(NamedTuple):
+    """How much each positive location of a batch counts.
+
+    Attributes:
+        centerness: ``[K]`` float32 targets; None is 1 for each.
+        total: ``[]`` float32 what divides weighted losses: the sum, averaged over the processes.
+    """
+
+    centerness: Tensor | None
+    total: Tensor
 
 
 @MODELS.register_module()
@@ -62,6 +78,13 @@ class FCOSHead(PointHead):
             and clipping; the data set and ``BoxesToConvention`` must be told the same.
         conv_bias: whether the towers' convolutions have a bias; 'auto' is only without norm.
         norm_cfg: normalisation in the towers.
+        norm_per_level: each level has normalisations of its own in the towers, as published for
+            batch norms; else the levels share them.
+        use_deformable: the last convolution of the class and of the box tower is a modulated
+            deformable one.
+        box_quality: what ``conv_centerness`` predicts and the box loss is weighted by. 'ctrness':
+            the centerness of the location. 'iou': the IoU of the predicted box, and the box loss
+            has no weights.
         assigner: config of the :class:`~polarseg.models.task_modules.PointAssigner`.
         loss_cls, loss_bbox, loss_centerness: configs of the losses. The box loss gets left, top,
             right, bottom of prediction and target, as :class:`~polarseg.models.losses.FCOSIoULoss`.
@@ -71,7 +94,7 @@ class FCOSHead(PointHead):
         init_cfg: initialisation; the default is N(0, 0.01) with class prior 0.01.
 
     Raises:
-        ValueError: for an unknown ``cls_normalizer``.
+        ValueError: for an unknown ``cls_normalizer`` or ``box_quality``.
     """
 
     candidates = 'pair'
@@ -93,6 +116,9 @@ class FCOSHead(PointHead):
         inclusive_boxes: bool = False,
         conv_bias: bool | str = True,
         norm_cfg: dict | None = None,
+        norm_per_level: bool = False,
+        use_deformable: bool = False,
+        box_quality: str = 'ctrness',
         assigner: dict | None = None,
         loss_cls: dict | None = None,
         loss_bbox: dict | None = None,
@@ -118,10 +144,13 @@ class FCOSHead(PointHead):
             raise ValueError(
                 f'cls_normalizer must be one of {CLS_NORMALIZERS}, got {cls_normalizer!r}'
             )
+        if box_quality not in BOX_QUALITIES:
+            raise ValueError(f'box_quality must be one of {BOX_QUALITIES}, got {box_quality!r}')
         self.norm_on_bbox = norm_on_bbox
         self.centerness_on_reg = centerness_on_reg
         self.cls_normalizer = cls_normalizer
         self.clip_boxes = clip_boxes
+        self.box_quality = box_quality
         self.loss_bbox = MODELS.build(loss_bbox or dict(type='FCOSIoULoss'))
         if cls_normalizer == 'moving_fg':
             self.register_buffer('moving_fg', torch.tensor(MOVING_FG_START))
@@ -130,12 +159,15 @@ class FCOSHead(PointHead):
             channels=feat_channels,
             norm_cfg=norm_cfg or dict(type='GN', num_groups=32),
             bias=conv_bias,
+            norm_levels=len(self.strides) if norm_per_level else 0,
         )
         self.share_convs = build_tower(in_channels, num_convs=stacked_share_convs, **tower)
         tower['in_channels'] = feat_channels if stacked_share_convs else in_channels
+        tower['last_conv_cfg'] = dict(type='polarseg.DCNv2') if use_deformable else None
         self.cls_convs = build_tower(num_convs=stacked_convs, **tower)
         self.reg_convs = build_tower(num_convs=stacked_convs, **tower)
         channels = feat_channels if stacked_convs else tower['in_channels']
+        self.tower_channels = channels
         self.conv_cls = nn.Conv2d(channels, num_classes, 3, padding=1)
         self.conv_reg = nn.Conv2d(channels, 4, 3, padding=1)
         self.conv_centerness = nn.Conv2d(channels, 1, 3, padding=1)
@@ -143,6 +175,13 @@ class FCOSHead(PointHead):
             self.scales = nn.ModuleList(Scale(1.0) for _ in self.strides)
         else:
             self.scales = nn.ModuleList(nn.Identity() for _ in self.strides)
+
+    def init_weights(self) -> None:
+        """Initialise; deformable convolutions sample the regular grid at first."""
+        super().init_weights()
+        for layer in self.modules():
+            if isinstance(layer, ModulatedDeformConv2dPack):
+                nn.init.zeros_(layer.conv_offset.weight)
 
     def forward(self, feats: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """Raw outputs of every level.
@@ -159,7 +198,11 @@ class FCOSHead(PointHead):
         return tuple(map(list, zip(*outputs)))
 
     def _forward_level(self, level: int, feat: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        cls_feat, reg_feat = self._towers(feat)
+        return self._predict_level(level, *self._towers(level, feat))
+
+    def _predict_level(
+        self, level: int, cls_feat: Tensor, reg_feat: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         distances = self.scales[level](self.conv_reg(reg_feat)).float()
         return (
             self.conv_cls(cls_feat),
@@ -167,10 +210,10 @@ class FCOSHead(PointHead):
             self.conv_centerness(reg_feat if self.centerness_on_reg else cls_feat),
         )
 
-    def _towers(self, feat: Tensor) -> tuple[Tensor, Tensor]:
+    def _towers(self, level: int, feat: Tensor) -> tuple[Tensor, Tensor]:
         """What the class predictor and what the box predictor sees."""
-        shared = self.share_convs(feat)
-        return self.cls_convs(shared), self.reg_convs(shared)
+        shared = self.share_convs(feat, level)
+        return self.cls_convs(shared, level), self.reg_convs(shared, level)
 
     # -- training ---------------------------------------------------------------------------------
 
@@ -198,28 +241,46 @@ class FCOSHead(PointHead):
         """
         sizes = [score.shape[-2:] for score in cls_scores]
         targets = self.get_targets(sizes, batch_gt_instances, cls_scores[0].device)
-        positive, centerness = targets.positive, box_centerness(targets.distances)
-        distances = targets.distances
+        maps = (cls_scores, bbox_preds, centernesses)
+        return self._losses(*maps, targets, self._weights(targets), len(batch_gt_instances))
+
+    def _weights(self, targets: PointTargets) -> PositiveWeights:
+        centerness = box_centerness(targets.distances)
+        # the weights' sum is positive wherever anything is; without positives this is 0 / 1e-6
+        total = self.averaged(centerness.sum(), centerness).clamp(min=1e-6)
+        return PositiveWeights(centerness, total)
+
+    def _losses(
+        self,
+        cls_scores: list[Tensor],
+        bbox_preds: list[Tensor],
+        centernesses: list[Tensor],
+        targets: PointTargets,
+        weights: PositiveWeights,
+        pictures: int,
+    ) -> dict[str, Tensor]:
+        """The losses of :meth:`loss_by_feat` for given targets."""
+        positive, distances = targets.positive, targets.distances
         if self.norm_on_bbox:
             distances = distances / targets.strides[:, None]
-        positives = self.averaged(float(len(positive)), centerness)
-        # the weights' sum is positive wherever anything is; without positives this is 0 / 1e-6
-        weight = self.averaged(centerness.sum(), centerness).clamp(min=1e-6)
+        bbox_pred = flatten_levels(bbox_preds)[positive]
+        positives = self.averaged(float(len(positive)), distances)
+        quality, box_weights = weights.centerness, weights
+        if self.box_quality == 'iou':
+            quality = distance_iou(bbox_pred.detach(), distances)
+            box_weights = PositiveWeights(None, positives.clamp(min=1))
         return dict(
             loss_cls=self.loss_cls(
                 flatten_levels(cls_scores),
                 targets.labels,
-                avg_factor=self._cls_avg_factor(targets, positives, len(batch_gt_instances)),
+                avg_factor=self._cls_avg_factor(targets, positives, pictures),
             ),
             loss_bbox=self.loss_bbox(
-                flatten_levels(bbox_preds)[positive],
-                distances,
-                weight=centerness,
-                avg_factor=weight,
+                bbox_pred, distances, weight=box_weights.centerness, avg_factor=box_weights.total
             ),
             loss_centerness=self.loss_centerness(
                 flatten_levels(centernesses)[positive, 0],
-                centerness,
+                quality,
                 avg_factor=positives.clamp(min=1),
             ),
         )
@@ -280,30 +341,43 @@ class FCOSHead(PointHead):
             For each picture ``bboxes`` ``[K, 4]``, ``scores`` ``[K]`` and ``labels`` ``[K]``, best
             first.
         """
+        maps = (cls_scores, bbox_preds, centernesses)
+        found = self._detections(*maps, batch_img_metas, cfg, rescale)
+        return [instances for instances, _ in found]
+
+    def _detections(
+        self,
+        cls_scores: list[Tensor],
+        bbox_preds: list[Tensor],
+        centernesses: list[Tensor],
+        batch_img_metas: list[dict],
+        cfg: dict | None,
+        rescale: bool,
+    ) -> Iterator[tuple[InstanceData, Tensor]]:
+        """For each picture its detections, and ``[K]`` int64 the locations that they come from."""
         postprocess = self.postprocessor(cfg)
         if self.norm_on_bbox:
             bbox_preds = [maps * stride for maps, stride in zip(bbox_preds, self.strides)]
         sizes = [score.shape[-2:] for score in cls_scores]
         points = self.locations(sizes, cls_scores[0].device)
-        results = []
         for picture, meta in enumerate(batch_img_metas):
             candidates = select_candidates(
                 picture, cls_scores, centernesses, (bbox_preds,), points, postprocess
             )
-            results.append(self._decode(candidates, meta, postprocess, rescale))
-        return results
+            yield self._decode(candidates, meta, postprocess, rescale)
 
     def _decode(
         self, candidates: Candidates, meta: dict, postprocess: PointPostprocessor, rescale: bool
-    ) -> InstanceData:
+    ) -> tuple[InstanceData, Tensor]:
         limits = None
         if self.clip_boxes:
             edge = 1 if self.inclusive_boxes else 0
             height, width = meta['img_shape'][:2]
             limits = (height - edge, width - edge)
-        points, scores, labels, (distances,) = candidates
-        kept = postprocess(distance2bbox(points, distances, max_shape=limits), scores, labels)
+        boxes = distance2bbox(candidates.points, candidates.rows[0], max_shape=limits)
+        kept = postprocess(boxes, candidates.scores, candidates.labels)
         bboxes = kept.bboxes
         if rescale and 'scale_factor' in meta:
             bboxes = bboxes / bboxes.new_tensor(list(meta['scale_factor'])[:2]).repeat(2)
-        return InstanceData(bboxes=bboxes, scores=kept.scores, labels=kept.labels)
+        found = InstanceData(bboxes=bboxes, scores=kept.scores, labels=kept.labels)
+        return found, candidates.index[kept.index]

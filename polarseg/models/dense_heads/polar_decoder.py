@@ -49,7 +49,7 @@ def decode_candidates(
         mask_nms: boxes are the polygons' extremes.
         rescale: to the original picture's pixels.
     """
-    points, scores, labels, (distances, rays) = candidates
+    _, points, scores, labels, (distances, rays) = candidates
     img_shape = tuple(meta['img_shape'][:2])
     scale = points.new_ones(2)
     if rescale and 'scale_factor' in meta:

@@ -1,6 +1,7 @@
 """Detectors: assembly only."""
 
+from polarseg.models.detectors.blendmask import BlendMask
 from polarseg.models.detectors.centermask import CenterMask
 from polarseg.models.detectors.polarmask import PolarMask
 
-__all__ = ['CenterMask', 'PolarMask']
+__all__ = ['BlendMask', 'CenterMask', 'PolarMask']

@@ -9,7 +9,7 @@ from torch import Tensor
 from polarseg.models.losses.row_loss import RowLoss
 from polarseg.registry import MODELS
 
-__all__ = ['FCOSIoULoss', 'fcos_iou_loss']
+__all__ = ['FCOSIoULoss', 'distance_iou', 'fcos_iou_loss']
 
 MODES = ('iou', 'linear_iou', 'giou')
 
@@ -36,9 +36,7 @@ def fcos_iou_loss(pred: Tensor, target: Tensor, mode: str = 'giou', eps: float =
     Returns:
         ``[N]`` losses before reduction.
     """
-    pred_area, target_area = _area(pred), _area(target)
-    intersection = _area(torch.minimum(pred, target))
-    union = pred_area + target_area - intersection
+    intersection, union = _overlap(pred, target)
     iou = (intersection + 1) / (union + 1)
     if mode == 'iou':
         return -iou.log()
@@ -46,6 +44,26 @@ def fcos_iou_loss(pred: Tensor, target: Tensor, mode: str = 'giou', eps: float =
         return 1 - iou
     enclosing = _area(torch.maximum(pred, target)) + eps
     return 1 - iou + (enclosing - union) / enclosing
+
+
+def distance_iou(pred: Tensor, target: Tensor) -> Tensor:
+    """The smoothed IoU of the loss, (intersection + 1) / (union + 1).
+
+    Args:
+        pred: ``[N, 4]`` left, top, right, bottom, not negative.
+        target: ``[N, 4]`` the same.
+
+    Returns:
+        ``[N]`` in (0, 1].
+    """
+    intersection, union = _overlap(pred, target)
+    return (intersection + 1) / (union + 1)
+
+
+def _overlap(pred: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Areas of intersection and union."""
+    intersection = _area(torch.minimum(pred, target))
+    return intersection, _area(pred) + _area(target) - intersection
 
 
 def _area(distances: Tensor) -> Tensor:

@@ -55,6 +55,9 @@ def test_what_a_candidate_carries_is_its_own(kind, with_boxes, picture):
     level = found.rows[1][:, 1]
     assert (level == 0).sum() == 6 if kind == 'pair' else (level == 0).sum() > 6
     assert torch.equal(found.rows[1][:, 2:], found.points)
+    # the number of a location counts through the levels
+    everywhere = flatten_levels([level[picture : picture + 1] for level in maps])
+    assert torch.equal(everywhere[found.index], found.rows[1])
     assert (found.rows[1][:, 0] == picture).all()
     if with_boxes:
         assert torch.equal(found.rows[0], found.points)

@@ -42,6 +42,9 @@ OPTIONS = FLAVOURS | {
         assigner=dict(sampling_center=None, regress_ranges=[(-1, 32), (32, 64), (64, 1e8)])
     ),
     'batch norm': dict(norm_cfg=dict(type='BN'), conv_bias='auto'),
+    'norm per level': dict(norm_cfg=dict(type='BN'), norm_per_level=True, stacked_share_convs=1),
+    'deformable': dict(use_deformable=True, stacked_convs=2),
+    'iou quality': dict(box_quality='iou'),
 }
 
 
@@ -128,9 +131,61 @@ def test_initial_weights():
         assert layer.weight.std().item() == pytest.approx(0.01, rel=0.15)
 
 
-def test_unknown_normalizer(build_head):
+def test_unknown_options(build_head):
     with pytest.raises(ValueError, match=r"cls_normalizer.*fg_and_images.*'positives'"):
         build_head(cls_normalizer='positives')
+    with pytest.raises(ValueError, match=r"box_quality.*ctrness.*'giou'"):
+        build_head(box_quality='giou')
+
+
+def test_the_last_convolution_of_class_and_box_tower_is_deformable(build_head):
+    head = build_head(use_deformable=True, stacked_convs=2, stacked_share_convs=1)
+    layers = {name: type(module).__name__ for name, module in head.named_modules()}
+    deformable = [name for name, kind in layers.items() if kind == 'ModulatedDeformConv2dPack']
+    assert deformable == ['cls_convs.1.conv', 'reg_convs.1.conv']
+    for tower in (head.cls_convs, head.reg_convs):
+        # sampling starts at the regular grid
+        assert not tower[1].conv.conv_offset.weight.any()
+        assert not tower[1].conv.conv_offset.bias.any()
+
+
+def test_each_level_has_statistics_of_its_own(build_head, feats):
+    head = build_head(norm_cfg=dict(type='BN'), norm_per_level=True)
+    assert 'cls_convs.0.norms.2.running_mean' in head.state_dict()
+    assert head.state_dict()['cls_convs.0.conv.weight'].shape == (32, 32, 3, 3)
+    head([feat * 10**level for level, feat in enumerate(feats)])
+    spreads = [norm.running_var.mean().item() for norm in head.reg_convs[0].norms]
+    # 0.9 of the initial 1 is left of each
+    moved = [spread - 0.9 for spread in spreads]
+    assert moved[1] > 50 * moved[0] > 0
+    assert moved[2] > 50 * moved[1]
+
+
+def test_losses_of_box_quality_iou(build_head, feats, ground_truth):
+    head = build_head(box_quality='iou')
+    _, bbox_preds, qualities = head(feats)
+    found = losses_of(head, feats, ground_truth)
+    targets = head.get_targets(LEVELS, ground_truth)
+    rows = [level.permute(0, 2, 3, 1).reshape(2, -1, level.shape[1]) for level in bbox_preds]
+    box = torch.cat(rows, dim=1).reshape(-1, 4)[targets.positive]
+    rows = [level.permute(0, 2, 3, 1).reshape(2, -1) for level in qualities]
+    quality = torch.cat(rows, dim=1).reshape(-1)[targets.positive]
+    target = targets.distances / targets.strides[:, None]
+
+    def area(sides):
+        return (sides[:, 0] + sides[:, 2]) * (sides[:, 1] + sides[:, 3])
+
+    overlap = area(box.minimum(target))
+    union = area(box) + area(target) - overlap
+    hull = area(box.maximum(target))
+    iou = (overlap + 1) / (union + 1)
+    giou_loss = (1 - iou + (hull - union) / hull).mean()
+    torch.testing.assert_close(found['loss_bbox'], giou_loss)
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(quality, iou.detach())
+    torch.testing.assert_close(found['loss_centerness'], expected)
+    # the target is not a way around the box loss
+    box_grad = torch.autograd.grad(found['loss_centerness'], bbox_preds, allow_unused=True)
+    assert box_grad == (None, None, None)
 
 
 # -- outputs --------------------------------------------------------------------------------------

@@ -144,6 +144,7 @@ def test_scale_factor_is_not_needed_without_resize(head):
 
 def test_decode_candidates_alone():
     candidates = Candidates(
+        index=torch.tensor([7]),
         points=torch.tensor([[50.0, 40.0]]),
         scores=torch.tensor([0.9]),
         labels=torch.tensor([0]),

@@ -1,0 +1,99 @@
+"""BlendMask: top-down meets bottom-up for instance segmentation (arXiv 2001.00309)."""
+
+from typing import Any
+
+from mmdet.structures import DetDataSample
+from torch import Tensor
+
+from polarseg.models.detectors.independent_pictures import IndependentPictures
+from polarseg.registry import MODELS
+
+__all__ = ['BlendMask']
+
+BASES_FROM = ('neck', 'backbone')
+
+
+@MODELS.register_module()
+class BlendMask(IndependentPictures):
+    """Backbone, feature pyramid, an FCOS head with attention, bases, and the blender of both.
+
+    Training samples carry boxes, labels, masks and, where the basis module has its auxiliary head,
+    the label map of :class:`~polarseg.datasets.LoadThingSemantic`. Predictions carry ``masks``
+    (:class:`~polarseg.structures.BoxMaskInstances`).
+
+    Args:
+        basis_module: config of the :class:`~polarseg.models.ProtoNet` or another one.
+        blender: config of the :class:`~polarseg.models.Blender`.
+        bases_from: whose feature maps the basis module sees, those of the 'neck' or those of the
+            'backbone' (ablation).
+        kwargs: ``backbone``, ``neck``, ``bbox_head`` (:class:`~polarseg.models.BlendMaskHead`),
+            ``train_cfg``, ``test_cfg`` (the post-processor's arguments), ``data_preprocessor``,
+            ``init_cfg`` and ``split_batches``
+            (:class:`~polarseg.models.detectors.independent_pictures.IndependentPictures`).
+
+    Raises:
+        ValueError: if attention, bases and blender do not fit together, or for an unknown
+            ``bases_from``.
+    """
+
+    def __init__(
+        self, *, basis_module: dict, blender: dict, bases_from: str = 'neck', **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        if bases_from not in BASES_FROM:
+            raise ValueError(f'bases_from must be one of {BASES_FROM}, got {bases_from!r}')
+        self.bases_from = bases_from
+        self.basis_module = MODELS.build(basis_module)
+        self.blender = MODELS.build(blender)
+        self._check_channels()
+
+    def _check_channels(self) -> None:
+        bases, wanted = self.basis_module.num_bases, self.blender.num_bases
+        if bases != wanted:
+            raise ValueError(
+                f'basis_module.num_bases must be that of blender, {wanted}, got {bases}'
+            )
+        wanted *= self.blender.attention_size**2
+        channels = self.bbox_head.top_layer.out_channels
+        if channels != wanted:
+            raise ValueError(
+                'bbox_head.top_channels must be num_bases times attention_size squared of blender, '
+                f'{wanted}, got {channels}'
+            )
+
+    def extract_feat(self, batch_inputs: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """The feature maps of the neck, for the head, and those for the basis module.
+
+        Args:
+            batch_inputs: ``[B, 3, H, W]``, normalised and padded.
+        """
+        backbone_feats = self.backbone(batch_inputs)
+        feats = self.neck(backbone_feats)
+        return feats, backbone_feats if self.bases_from == 'backbone' else feats
+
+    def _forward(
+        self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample] | None = None
+    ) -> tuple[tuple[list[Tensor], ...], Tensor]:
+        """The head's maps and the bases, without post-processing."""
+        feats, basis_feats = self.extract_feat(batch_inputs)
+        return self.bbox_head(feats), self.basis_module(basis_feats)
+
+    def loss(
+        self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]
+    ) -> dict[str, Tensor]:
+        """The losses of all parts; see mmdet's ``BaseDetector.loss``."""
+        feats, basis_feats = self.extract_feat(batch_inputs)
+        losses, positives = self.bbox_head.loss_and_positives(feats, batch_data_samples)
+        bases, basis_losses = self.basis_module.loss(basis_feats, batch_data_samples)
+        ground_truth = [sample.gt_instances for sample in batch_data_samples]
+        return losses | basis_losses | self.blender.loss(bases, *positives, ground_truth)
+
+    def predict_group(
+        self, inputs: Tensor, data_samples: list[DetDataSample], rescale: bool
+    ) -> None:
+        """Boxes and attention from the head, blended with the bases."""
+        feats, basis_feats = self.extract_feat(inputs)
+        found = self.bbox_head.predict(feats, data_samples, rescale=False)
+        bases = self.basis_module(basis_feats)
+        results = self.blender.predict(bases, found, data_samples, rescale=rescale)
+        self.add_pred_to_datasample(data_samples, results)
