@@ -5,7 +5,7 @@ from polarseg.models.backbones import DLA, MobileNetV2, ResNet, ResNeXt, VoVNet
 from polarseg.models.dense_heads import BlendMaskHead, FCOSHead, PolarMaskHead
 from polarseg.models.detectors import BlendMask, CenterMask, PolarMask
 from polarseg.models.losses import FCOSIoULoss, PolarIoULoss
-from polarseg.models.mask_heads import MaskIoUHead, SAGMaskHead
+from polarseg.models.mask_heads import Blender, DeepLabBasis, MaskIoUHead, ProtoNet, SAGMaskHead
 from polarseg.models.roi_heads import AdaptiveRoIExtractor, CenterMaskRoIHead
 
 __all__ = [
@@ -13,8 +13,10 @@ __all__ = [
     'AdaptiveRoIExtractor',
     'BlendMask',
     'BlendMaskHead',
+    'Blender',
     'CenterMask',
     'CenterMaskRoIHead',
+    'DeepLabBasis',
     'FCOSHead',
     'FCOSIoULoss',
     'MaskIoUHead',
@@ -22,6 +24,7 @@ __all__ = [
     'PolarIoULoss',
     'PolarMask',
     'PolarMaskHead',
+    'ProtoNet',
     'ResNeXt',
     'ResNet',
     'SAGMaskHead',
