@@ -334,6 +334,20 @@ def test_every_tensor_that_does_not_fit_is_named(plain):
     assert_same(before, model)  # nothing was loaded half
 
 
+def test_parts_without_any_tensor_are_counted(plain):
+    converted, _ = convert_state_dict(to_published(plain))
+    neck = [name for name in converted if name.startswith('neck.')]
+    only = {name: tensor for name, tensor in converted.items() if name not in neck}
+    with pytest.raises(LayoutError) as caught:
+        load_exactly(plain, only)
+    first, *lines = str(caught.value).splitlines()
+    assert first == (
+        'the file does not fit the model. It has nothing of these parts of the model (number of '
+        f'tensors): neck ({len(neck)}); one by one:'
+    )
+    assert [line.strip() for line in lines] == [f'missing: {name}' for name in neck]
+
+
 def test_two_tensors_of_one_name(deformable):
     published = to_published(deformable)
     weight = published['backbone.layer2.0.conv2_offset.weight']

@@ -17,7 +17,8 @@ def _semantic_entry(match: re.Match) -> str:
         return f'{match[1]}.2.'
     if layer < 2 and part < 2:
         return f'{match[1]}.{layer}.{_UNIT[part]}.'
-    return match[0]  # a ReLU has no tensors: let the strict loading name this one
+    # a ReLU has no tensors: a name that no model has, for the strict loading to show
+    return f'{match[1]}.entry{match[2]}.'
 
 
 def _semantic_unit(match: re.Match) -> str:
@@ -60,6 +61,7 @@ BLENDMASK: tuple[Layout, ...] = (
         ignores=(NORMALISATION,),
         fills_counters=True,
         licence=_LICENCE,
+        relatives=('blendmask',),
     ),
     Layout(
         name='blendmask',

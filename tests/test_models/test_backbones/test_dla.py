@@ -1,5 +1,6 @@
 """DLA against a plain account of its formulas, and its sizes, gradients and switches."""
 
+import copy
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from polarseg.models.backbones import DLATree
+from polarseg.models.layers import CPUSyncBatchNorm, convert_sync_batchnorm_to_cpu
 from polarseg.registry import MODELS
 
 BN = dict(type='BN')
@@ -288,6 +290,16 @@ def test_norms_are_synchronised_by_default(picture):
     assert all(m.bias is None for m in network.modules() if isinstance(m, nn.Conv2d))
 
 
+def test_synchronised_norms_can_be_replaced_on_the_cpu(picture):
+    network = MODELS.build(dict(type='DLA')).train()
+    twin = convert_sync_batchnorm_to_cpu(copy.deepcopy(network))
+    kinds = {type(m) for m in twin.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)}
+    assert kinds == {CPUSyncBatchNorm}
+    assert twin.state_dict().keys() == network.state_dict().keys()
+    for expected, found in zip(network(picture), twin(picture)):
+        torch.testing.assert_close(found, expected)
+
+
 def test_other_norms(picture):
     network = build(norm_cfg=dict(type='GN', num_groups=16), frozen_stages=1).train()
     assert isinstance(network.level4.tree2.root.gn, nn.GroupNorm)
@@ -345,12 +357,14 @@ def test_initialisation():
     assert all((norm.weight == 1).all() and not norm.bias.any() for norm in norms)
 
 
-def test_pretrained_weights_are_kept(tmp_path):
+def test_published_file_as_pretrained_weights(tmp_path):
+    """Its names are ours, so that it needs no conversion; the classifier is left."""
     source = build()
     for parameter in source.parameters():
         nn.init.normal_(parameter)
-    file = tmp_path / 'backbone.pth'
-    torch.save(dict(state_dict=source.state_dict()), file)
+    file = tmp_path / 'dla34.pth'
+    published = {n: v for n, v in source.state_dict().items() if 'num_batches' not in n}
+    torch.save(published | {'fc.weight': torch.ones(1000, 512, 1, 1)}, file)
     network = build(init_cfg=dict(type='Pretrained', checkpoint=str(file)))
     network.init_weights()
     for name, expected in source.state_dict().items():
