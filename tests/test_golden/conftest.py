@@ -18,6 +18,7 @@ FAMILIES = {
     'centermask_units*': 'centermask_units',
     'centermask_*': 'centermask_network',
     'centermask2_*': 'centermask_network',
+    'blendmask_units*': 'blendmask_units',
 }
 NOT_BUILT = 'not_built'
 
