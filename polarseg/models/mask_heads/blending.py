@@ -82,8 +82,10 @@ def blend_loss(
     Returns:
         A scalar.
     """
+    # inside of the function gradients are off, and its flags do not tell why
+    train = torch.is_grad_enabled() and (pooled.requires_grad or attentions.requires_grad)
     args = pooled, attentions, gt_index, targets, row_weights, matrix
-    return _BlendLoss.apply(*args, softmax, chunk_size)
+    return _BlendLoss.apply(*args, softmax, chunk_size, train)
 
 
 def _weights(attentions: Tensor, matrix: Tensor, softmax: bool) -> Tensor:
@@ -106,8 +108,8 @@ class _BlendLoss(Function):
         matrix: Tensor,
         softmax: bool,
         chunk_size: int,
+        train: bool,
     ) -> Tensor:
-        train = any(ctx.needs_input_grad[:2])
         grad_pooled = torch.zeros_like(pooled) if train else None
         grad_attentions = torch.empty_like(attentions) if train else None
         total = pooled.new_zeros(())
@@ -135,4 +137,4 @@ class _BlendLoss(Function):
     @once_differentiable
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Any, ...]:
         grads = [grad * saved for saved in ctx.saved_tensors]
-        return *grads, None, None, None, None, None, None
+        return *grads, None, None, None, None, None, None, None
