@@ -283,9 +283,15 @@ def test_no_tensors(checkpoint):
 
 
 @pytest.mark.parametrize('wrap', [lambda arrays: arrays, lambda arrays: dict(model=arrays)])
-def test_arrays_instead_of_tensors(wrap):
-    with pytest.raises(LayoutError, match=r'holds numpy arrays; expected tensors.*from_numpy'):
-        convert_state_dict(wrap({'stem.conv1.weight': np.zeros(3, np.float32)}))
+def test_arrays_count_as_tensors(plain, wrap):
+    arrays = {f'module.{name}': value.numpy() for name, value in to_published(plain).items()}
+    arrays['module.backbone.bn1.weight'] = arrays['module.backbone.bn1.weight'].astype('>f4')
+    arrays['module.note'] = np.array('what is no number is left out')
+    converted, _ = convert_state_dict(wrap(arrays))
+    assert_same(converted, plain)
+    # they are the converter's own
+    converted['backbone.conv1.weight'].zero_()
+    assert arrays['module.backbone.conv1.weight'].any()
 
 
 def test_no_layout_fits(plain):
