@@ -53,12 +53,12 @@ class BlendMask(IndependentPictures):
             raise ValueError(
                 f'basis_module.num_bases must be that of blender, {wanted}, got {bases}'
             )
-        wanted *= self.blender.attention_size**2
-        channels = self.bbox_head.top_layer.out_channels
-        if channels != wanted:
+        wanted = self.blender.attention_channels
+        found = self.bbox_head.top_layer.out_channels
+        if found != wanted:
             raise ValueError(
                 'bbox_head.top_channels must be num_bases times attention_size squared of blender, '
-                f'{wanted}, got {channels}'
+                f'{wanted}, got {found}'
             )
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
