@@ -8,6 +8,7 @@ import torch
 from config_tools import without_pretrained
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
+from mmengine.runner import load_state_dict
 
 from polarseg.models import DLA
 from polarseg.models.layers import ModulatedDeformConv2dPack
@@ -297,6 +298,22 @@ def test_every_third_block_is_deformable():
         f'backbone.layer{stage}.{block}.conv2' for stage in blocks for block in blocks[stage]
     }
     assert found == expected
+
+
+def test_persons_start_from_coco():
+    """All but the class predictors fits."""
+    _, coco = build('R_50_3x')
+    _, persons = build('person/R_50_1x')
+    before = {name: tensor.clone() for name, tensor in persons.state_dict().items()}
+    load_state_dict(persons, coco.state_dict(), strict=False)
+    predictors = {
+        f'{layer}.{parameter}'
+        for layer in ('bbox_head.conv_cls', 'basis_module.seg_head.2')
+        for parameter in ('weight', 'bias')
+    }
+    for name, tensor in persons.state_dict().items():
+        expected = before[name] if name in predictors else coco.state_dict()[name]
+        assert torch.equal(tensor, expected), name
 
 
 @pytest.mark.parametrize('name', ['550_R_50_dcni3_5x', 'DLA_34_syncbn_4x'])
