@@ -79,6 +79,7 @@ class BasisModule(BaseModule):
         self.conv_options = dict(norm_cfg=norm or None, bias=norm_cfg is None)
         self.num_classes = num_classes
         self.sem_stride = sem_stride
+        self.base_stride = base_stride
         self.scale = sem_stride // base_stride
         self.loss_weight = loss_weight
         self.seg_head = None

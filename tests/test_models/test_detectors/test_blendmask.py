@@ -215,6 +215,16 @@ def test_tensor_mode_gives_the_maps(ground_truth):
     assert bases.shape == (2, 2, SIZE // 4, SIZE // 4)
 
 
+def test_bases_of_the_picture_without_padding(ground_truth):
+    model = build().eval()
+    batch = batch_of(ground_truth, sizes=[(100, 128), (127, 90)])
+    with torch.no_grad():
+        assert 'pred_bases' not in model.test_step(dict(batch))[0]
+        model.return_bases = True
+        results = model.test_step(dict(batch))
+    assert [sample.pred_bases.shape for sample in results] == [(2, 25, 32), (2, 32, 23)]
+
+
 def test_mixed_precision(ground_truth):
     model = build().train()
     with torch.autocast('cpu', torch.bfloat16):
