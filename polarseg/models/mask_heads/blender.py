@@ -112,12 +112,15 @@ class Blender(nn.Module):
             ValueError: if shapes do not fit together.
         """
         with torch.autocast(bases.device.type, enabled=False):
-            pooled, maps = self.pool(bases, rois), self._attention_maps(attentions)
-            if len(maps) != len(pooled):
-                raise ValueError(f'attentions must be of {len(pooled)} rois, got {len(maps)}')
+            maps = self._attention_maps(attentions)
+            if len(maps) != len(rois):
+                raise ValueError(f'attentions must be of {len(rois)} rois, got {len(maps)}')
             matrix, size = self.matrix.to(maps), self._chunk_size(maps)
-            chunks = zip(pooled.split(size), maps.split(size))
-            return torch.cat([blend(*chunk, matrix, self.softmax) for chunk in chunks])
+            logits = [
+                blend(self.pool(bases, own_rois), own_maps, matrix, self.softmax)
+                for own_rois, own_maps in zip(rois.split(size), maps.split(size))
+            ]
+            return torch.cat(logits)
 
     def pool(self, bases: Tensor, rois: Tensor) -> Tensor:
         """``[N, K, R, R]`` bases inside of the regions ``[N, 5]``, float32 or float64."""
