@@ -1,4 +1,6 @@
-# Persons of PIC (docs/blendmask.md says how the annotation files are made)
+# Persons of PIC. For each of train and val:
+#   python tools/dataset_converters/pic_persons.py INSTANCES SEMANTIC \
+#       data/pic/annotations/train_person.json --images data/pic/image/train
 _base_ = './coco_blendmask.py'
 
 data_root = 'data/pic/'

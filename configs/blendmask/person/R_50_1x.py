@@ -9,6 +9,8 @@ _base_ = [
 
 model = dict(bbox_head=dict(num_classes=1), basis_module=dict(num_classes=1))
 
-# The published weights of R_50_3x, written by tools/model_converters (docs/blendmask.md), or those
-# of one's own run of ../R_50_3x.py. Class predictors, which do not fit, start anew.
+# The published weights of R_50_3x (or those of one's own run of it):
+#   python tools/model_converters/from_published.py FILE pretrained/blendmask_R_50_3x.pth \
+#       --config configs/blendmask/R_50_3x.py
+# The predictors of 80 classes do not fit and start anew.
 load_from = 'pretrained/blendmask_R_50_3x.pth'
