@@ -5,13 +5,14 @@ from polarseg.structures.contours import PackedContours, largest_contour, mass_c
 from polarseg.structures.mask_crops import area_ratios, crop_masks
 from polarseg.structures.masks import masks_to_rle
 from polarseg.structures.polar import decode_rays, polar_centerness, ray_directions
-from polarseg.structures.polygons import PolygonInstances, fill_polygon
+from polarseg.structures.polygons import PolygonInstances, clip_polygon, fill_polygon
 
 __all__ = [
     'BoxMaskInstances',
     'PackedContours',
     'PolygonInstances',
     'area_ratios',
+    'clip_polygon',
     'crop_masks',
     'decode_rays',
     'fill_polygon',
