@@ -2,11 +2,13 @@
 
 from polarseg.models import layers, task_modules  # noqa: F401  (they register themselves)
 from polarseg.models.backbones import DLA, MobileNetV2, ResNet, ResNeXt, VoVNet
+from polarseg.models.data_preprocessor import PanopticDataPreprocessor
 from polarseg.models.dense_heads import BlendMaskHead, FCOSHead, PolarMaskHead
 from polarseg.models.detectors import BlendMask, CenterMask, PolarMask
 from polarseg.models.losses import FCOSIoULoss, PolarIoULoss
 from polarseg.models.mask_heads import Blender, DeepLabBasis, MaskIoUHead, ProtoNet, SAGMaskHead
 from polarseg.models.roi_heads import AdaptiveRoIExtractor, CenterMaskRoIHead
+from polarseg.models.seg_heads import PanopticFusion, SemSegFPNHead
 
 __all__ = [
     'DLA',
@@ -21,6 +23,8 @@ __all__ = [
     'FCOSIoULoss',
     'MaskIoUHead',
     'MobileNetV2',
+    'PanopticDataPreprocessor',
+    'PanopticFusion',
     'PolarIoULoss',
     'PolarMask',
     'PolarMaskHead',
@@ -28,5 +32,6 @@ __all__ = [
     'ResNeXt',
     'ResNet',
     'SAGMaskHead',
+    'SemSegFPNHead',
     'VoVNet',
 ]

@@ -20,7 +20,7 @@ FAMILIES = {
     'centermask2_*': 'centermask_network',
     'layout_blendmask*': 'blendmask_layout',
     'blendmask_units*': 'blendmask_units',
-    'blendmask_panoptic*': 'not_built',
+    'blendmask_panoptic*': 'blendmask_panoptic',
     'blendmask_*': 'blendmask_network',
 }
 NOT_BUILT = 'not_built'

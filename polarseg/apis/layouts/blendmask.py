@@ -4,6 +4,7 @@ import re
 
 from polarseg.apis.layouts.fcos import NORMALISATION, SCALES, detectron2_renames
 from polarseg.apis.layouts.layout import Layout, Rename
+from polarseg.apis.layouts.panoptic import semantic_renames
 
 __all__ = ['BLENDMASK']
 
@@ -21,12 +22,6 @@ def _semantic_entry(match: re.Match) -> str:
     return f'{match[1]}.entry{match[2]}.'
 
 
-def _semantic_unit(match: re.Match) -> str:
-    """A level of the panoptic branch: convolutions, with an upsampling after each."""
-    layer, between = divmod(int(match[2]), 2)
-    if between:
-        return match[0]
-    return f'{match[1]}.{layer}.{"conv" if match[3] is None else "gn"}.'
 
 
 _HEADS: tuple[Rename, ...] = (
@@ -36,10 +31,6 @@ _HEADS: tuple[Rename, ...] = (
         lambda match: f'{match[1]}.{_UNIT[int(match[2])]}.',
     ),
     (r'^(basis_module\.seg_head)\.(\d+)\.', _semantic_entry),
-)
-_PANOPTIC: tuple[Rename, ...] = (
-    (r'^panoptic_module\.', 'sem_seg_head.'),
-    (r'^(sem_seg_head\.p[2-5])\.(\d+)\.(norm\.)?', _semantic_unit),
 )
 _MARKS = (
     'proposal_generator.fcos_head.cls_logits.weight',
@@ -56,7 +47,7 @@ BLENDMASK: tuple[Layout, ...] = (
     Layout(
         name='blendmask_panoptic',
         marks=(*_MARKS, 'panoptic_module.predictor.weight'),
-        renames=(*detectron2_renames(first_level=2), *_HEADS, *_PANOPTIC),
+        renames=(*detectron2_renames(first_level=2), *_HEADS, *semantic_renames('panoptic_module')),
         changes=(SCALES,),
         ignores=(NORMALISATION,),
         fills_counters=True,

@@ -5,7 +5,7 @@ from typing import Any
 from mmdet.structures import DetDataSample
 from torch import Tensor
 
-from polarseg.models.detectors.independent_pictures import IndependentPictures
+from polarseg.models.detectors.panoptic import PanopticDetector
 from polarseg.registry import MODELS
 
 __all__ = ['BlendMask']
@@ -14,7 +14,7 @@ BASES_FROM = ('neck', 'backbone')
 
 
 @MODELS.register_module()
-class BlendMask(IndependentPictures):
+class BlendMask(PanopticDetector):
     """Backbone, feature pyramid, an FCOS head with attention, bases, and the blender of both.
 
     Training samples carry boxes, labels, masks and, where the basis module has its auxiliary head,
@@ -30,8 +30,8 @@ class BlendMask(IndependentPictures):
             padding, at the bases' stride.
         kwargs: ``backbone``, ``neck``, ``bbox_head`` (:class:`~polarseg.models.BlendMaskHead`),
             ``train_cfg``, ``test_cfg`` (the post-processor's arguments), ``data_preprocessor``,
-            ``init_cfg`` and ``split_batches``
-            (:class:`~polarseg.models.detectors.independent_pictures.IndependentPictures`).
+            ``init_cfg``, and what is described at
+            :class:`~polarseg.models.detectors.panoptic.PanopticDetector`.
 
     Raises:
         ValueError: if attention, bases and blender do not fit together, or for an unknown
@@ -85,27 +85,31 @@ class BlendMask(IndependentPictures):
     ) -> tuple[tuple[list[Tensor], ...], Tensor]:
         """The head's maps and the bases, without post-processing."""
         feats, basis_feats = self.extract_feat(batch_inputs)
-        return self.bbox_head(feats), self.basis_module(basis_feats)
+        return self.bbox_head(self.instance_levels(feats)), self.basis_module(basis_feats)
 
     def loss(
         self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]
     ) -> dict[str, Tensor]:
         """The losses of all parts; see mmdet's ``BaseDetector.loss``."""
         feats, basis_feats = self.extract_feat(batch_inputs)
-        losses, positives = self.bbox_head.loss_and_positives(feats, batch_data_samples)
+        levels = self.instance_levels(feats)
+        losses, positives = self.bbox_head.loss_and_positives(levels, batch_data_samples)
         bases, basis_losses = self.basis_module.loss(basis_feats, batch_data_samples)
         ground_truth = [sample.gt_instances for sample in batch_data_samples]
-        return losses | basis_losses | self.blender.loss(bases, *positives, ground_truth)
+        losses |= basis_losses | self.blender.loss(bases, *positives, ground_truth)
+        return losses | self.semantic_loss(feats, batch_data_samples)
 
     def predict_group(
         self, inputs: Tensor, data_samples: list[DetDataSample], rescale: bool
     ) -> None:
         """Boxes and attention from the head, blended with the bases."""
         feats, basis_feats = self.extract_feat(inputs)
-        found = self.bbox_head.predict(feats, data_samples, rescale=False)
+        levels = self.instance_levels(feats)
+        found = self.bbox_head.predict(levels, data_samples, rescale=False)
         bases = self.basis_module(basis_feats)
         results = self.blender.predict(bases, found, data_samples, rescale=rescale)
         self.add_pred_to_datasample(data_samples, results)
+        self.add_semantics(feats, data_samples, rescale)
         if self.return_bases:
             self._add_bases(bases, data_samples)
 

@@ -5,14 +5,14 @@ from typing import Any
 from mmdet.structures import DetDataSample
 from torch import Tensor
 
-from polarseg.models.detectors.independent_pictures import IndependentPictures
+from polarseg.models.detectors.panoptic import PanopticDetector
 from polarseg.registry import MODELS
 
 __all__ = ['CenterMask']
 
 
 @MODELS.register_module()
-class CenterMask(IndependentPictures):
+class CenterMask(PanopticDetector):
     """Backbone, feature pyramid, an FCOS head, and a mask branch on the boxes that it finds.
 
     Boxes, classes and box scores are final after the FCOS head. Training samples carry boxes,
@@ -25,8 +25,8 @@ class CenterMask(IndependentPictures):
             trains on, and ``roi``, the RoI head's ``train_cfg``.
         kwargs: ``backbone`` (C3 to C5 out), ``neck`` (P3 to P7 out), ``bbox_head``
             (:class:`~polarseg.models.FCOSHead`), ``test_cfg`` (the post-processor's arguments),
-            ``data_preprocessor``, ``init_cfg`` and ``split_batches``
-            (:class:`~polarseg.models.detectors.independent_pictures.IndependentPictures`).
+            ``data_preprocessor``, ``init_cfg``, and what is described at
+            :class:`~polarseg.models.detectors.panoptic.PanopticDetector`.
 
     Raises:
         ValueError: if a head of the mask branch has fewer classes than ``bbox_head``.
@@ -53,16 +53,20 @@ class CenterMask(IndependentPictures):
     ) -> dict[str, Tensor]:
         """The losses of both heads; see mmdet's ``BaseDetector.loss``."""
         feats = self.extract_feat(batch_inputs)
+        levels = self.instance_levels(feats)
         losses, proposals = self.bbox_head.loss_and_predict(
-            feats, batch_data_samples, proposal_cfg=(self.train_cfg or {}).get('proposals')
+            levels, batch_data_samples, proposal_cfg=(self.train_cfg or {}).get('proposals')
         )
-        return losses | self.roi_head.loss(feats, proposals, batch_data_samples)
+        losses |= self.roi_head.loss(levels, proposals, batch_data_samples)
+        return losses | self.semantic_loss(feats, batch_data_samples)
 
     def predict_group(
         self, inputs: Tensor, data_samples: list[DetDataSample], rescale: bool
     ) -> None:
         """Boxes from the FCOS head, then a mask for each."""
         feats = self.extract_feat(inputs)
-        boxes = self.bbox_head.predict(feats, data_samples, rescale=False)
-        results = self.roi_head.predict(feats, boxes, data_samples, rescale=rescale)
+        levels = self.instance_levels(feats)
+        boxes = self.bbox_head.predict(levels, data_samples, rescale=False)
+        results = self.roi_head.predict(levels, boxes, data_samples, rescale=rescale)
         self.add_pred_to_datasample(data_samples, results)
+        self.add_semantics(feats, data_samples, rescale)
