@@ -13,7 +13,7 @@ model = dict(
     ),
     roi_head=dict(
         **{key: value for key, value in _lite['roi_head'].items() if key != 'mask_head'},
-        # CenterMask2's attention starts with weights so large that, from scratch, it closes for good
+        # CenterMask2's attention starts with weights so large that from scratch it closes for good
         # over what looks alike inside and outside, such as the holes of rings
         mask_head=dict(**_lite['roi_head']['mask_head'], weight_init='original'),
     ),
