@@ -22,6 +22,7 @@ def folder_quality(
             for the last bits of sums.
 
     Raises:
+        OSError: if a PNG cannot be read.
         PanopticFileError: if a picture is missing, or a file is not as it should be.
     """
     missing = [number for number in truth.annotations if number not in predictions.annotations]

@@ -34,7 +34,7 @@ MAX_ID = 256**3 - 1
 
 
 class PanopticFileError(ValueError):
-    """A file is missing or not in the COCO panoptic format; the message names file and entry."""
+    """A file is not in the COCO panoptic format; the message names the file and the entry."""
 
 
 class Category(NamedTuple):
@@ -65,8 +65,8 @@ class PanopticFiles:
         annotations: entry of each picture by image id.
 
     Raises:
-        PanopticFileError: if the file cannot be read or is no such file. PNGs are looked at when
-            they are asked for.
+        OSError: if the file cannot be read. PNGs are looked at when they are asked for.
+        PanopticFileError: if it is no such file.
     """
 
     def __init__(
@@ -114,8 +114,8 @@ class PanopticFiles:
         """The segments of a picture, with the category ids of the file.
 
         Raises:
-            PanopticFileError: if the picture is not in the file, its PNG cannot be read, or the
-                two do not fit together.
+            OSError: if its PNG cannot be read.
+            PanopticFileError: if the picture is not in the file, or the two do not fit together.
         """
         entry = self.annotation(image_id)
         path = self.folder / entry['file_name']
@@ -152,12 +152,10 @@ def read_panoptic_png(path: str | Path) -> np.ndarray:
         ``[H, W]`` int32, R + 256 G + 65536 B.
 
     Raises:
-        PanopticFileError: if the file is missing or is no RGB picture of 8 bits.
+        OSError: if the file cannot be read.
+        PanopticFileError: if it is no RGB picture of 8 bits.
     """
-    try:
-        content = np.frombuffer(Path(path).read_bytes(), np.uint8)
-    except OSError as error:
-        raise PanopticFileError(f'{path}: cannot be read: {error}') from error
+    content = np.frombuffer(Path(path).read_bytes(), np.uint8)
     pixels = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if content.size else None
     if pixels is None:
         raise PanopticFileError(f'{path}: no picture, or a damaged one')
@@ -179,16 +177,12 @@ def write_panoptic_png(path: str | Path, ids: np.ndarray) -> None:
 
     Raises:
         ValueError: if an id has no colour.
-        PanopticFileError: if the file cannot be written.
     """
     if ids.size and (ids.min() < 0 or ids.max() > MAX_ID):
         raise ValueError(f'{path}: ids must be in 0 .. {MAX_ID}, got {ids.min()} .. {ids.max()}')
     pixels = np.stack([ids >> 16, ids >> 8 & 255, ids & 255], axis=-1).astype(np.uint8)
     encoded = cv2.imencode('.png', pixels)[1]
-    try:
-        Path(path).write_bytes(encoded.tobytes())
-    except OSError as error:
-        raise PanopticFileError(f'{path}: cannot be written: {error}') from error
+    Path(path).write_bytes(encoded.tobytes())
 
 
 def panoptic_annotation(image_id: int | str, file_name: str, panoptic: PanopticMap) -> dict:
@@ -221,16 +215,10 @@ def save_panoptic_json(
         annotations: of :func:`panoptic_annotation`.
         categories: of the data set.
         images: entries of the pictures, in COCO's form.
-
-    Raises:
-        PanopticFileError: if the file cannot be written.
     """
     entries = [dict(c._asdict(), isthing=int(c.isthing)) for c in categories]
     content = {'images': list(images), 'annotations': list(annotations), 'categories': entries}
-    try:
-        Path(path).write_text(json.dumps(content), encoding='utf-8')
-    except OSError as error:
-        raise PanopticFileError(f'{path}: cannot be written: {error}') from error
+    Path(path).write_text(json.dumps(content), encoding='utf-8')
 
 
 def write_panoptic(
@@ -249,7 +237,6 @@ def write_panoptic(
         folder: of the PNGs, made where it is missing; None as in :class:`PanopticFiles`.
 
     Raises:
-        PanopticFileError: if a file cannot be written.
         ValueError: if an id has no colour, or two photographs have one name.
     """
     file = Path(file)
@@ -271,7 +258,7 @@ def write_panoptic(
 def _load_json(path: Path) -> dict:
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise PanopticFileError(f'{path}: cannot be read as JSON: {error}') from error
     if not isinstance(content, dict):
         raise PanopticFileError(f'{path}: not in COCO panoptic format: no object at the top')
