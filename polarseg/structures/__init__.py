@@ -5,6 +5,7 @@ from polarseg.structures.contours import PackedContours, largest_contour, mass_c
 from polarseg.structures.label_maps import PADDED_LABELS, join_labels, split_labels
 from polarseg.structures.mask_crops import area_ratios, crop_masks
 from polarseg.structures.masks import masks_to_rle
+from polarseg.structures.panoptic import PanopticMap, Segment
 from polarseg.structures.polar import decode_rays, polar_centerness, ray_directions
 from polarseg.structures.polygons import PolygonInstances, clip_polygon, fill_polygon
 
@@ -12,7 +13,9 @@ __all__ = [
     'PADDED_LABELS',
     'BoxMaskInstances',
     'PackedContours',
+    'PanopticMap',
     'PolygonInstances',
+    'Segment',
     'area_ratios',
     'clip_polygon',
     'crop_masks',
