@@ -24,6 +24,8 @@ __all__ = [
 
 # Metrics that take metric, format_only and outfile_prefix, also where a config leaves them out.
 _COCO_STYLE = ('CocoMetric', 'CocoInstanceMetric', 'LVISMetric')
+# Metrics that take format_only and outfile_prefix, but know one measure only.
+_PANOPTIC_STYLE = ('CocoPanopticQualityMetric',)
 
 
 def _dicts(node: Any) -> Iterator[dict]:
@@ -225,7 +227,7 @@ def set_evaluation(
         cfg: its ``test_evaluator`` is a metric's dictionary or a list of them.
         metrics: names such as ``['bbox', 'segm']``, the ``metric`` of COCO-style metrics (those
             that have that key, or whose type ends in ``CocoMetric``, ``CocoInstanceMetric`` or
-            ``LVISMetric``).
+            ``LVISMetric``); panoptic quality has no choice and takes the other options only.
         format_only: write the result files without evaluating; without a prefix they go to
             ``<work_dir>/results``.
         outfile_prefix: path and start of the name of the JSON files, ``.json`` at its end ignored.
@@ -248,11 +250,15 @@ def set_evaluation(
         for metric in evaluators
         if 'metric' in metric or str(metric.get('type')).endswith(_COCO_STYLE)
     ]
-    if not chosen:
+    panoptic = [m for m in evaluators if str(m.get('type')).endswith(_PANOPTIC_STYLE)]
+    files = {key: value for key, value in changes.items() if key != 'metric'}
+    if not chosen and not (panoptic and files):
         types = [metric.get('type') for metric in evaluators]
         raise ValueError(f'no test_evaluator takes {", ".join(changes)}: the config has {types}')
     for metric in chosen:
         metric.update(changes)
+    for metric in panoptic:
+        metric.update(files)
 
 
 def draw_predictions(

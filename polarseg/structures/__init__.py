@@ -4,13 +4,16 @@ from polarseg.structures.box_masks import BoxMaskInstances
 from polarseg.structures.contours import PackedContours, largest_contour, mass_center, mass_centers
 from polarseg.structures.mask_crops import area_ratios, crop_masks
 from polarseg.structures.masks import masks_to_rle
+from polarseg.structures.panoptic import PanopticMap, Segment
 from polarseg.structures.polar import decode_rays, polar_centerness, ray_directions
 from polarseg.structures.polygons import PolygonInstances, clip_polygon, fill_polygon
 
 __all__ = [
     'BoxMaskInstances',
     'PackedContours',
+    'PanopticMap',
     'PolygonInstances',
+    'Segment',
     'area_ratios',
     'clip_polygon',
     'crop_masks',
