@@ -2,6 +2,7 @@
 
 from polarseg.models import layers, task_modules  # noqa: F401  (they register themselves)
 from polarseg.models.backbones import DLA, MobileNetV2, ResNet, ResNeXt, VoVNet
+from polarseg.models.data_preprocessor import PanopticDataPreprocessor
 from polarseg.models.dense_heads import BlendMaskHead, FCOSHead, PolarMaskHead
 from polarseg.models.detectors import BlendMask, CenterMask, PolarMask
 from polarseg.models.losses import FCOSIoULoss, PolarIoULoss
@@ -21,6 +22,7 @@ __all__ = [
     'FCOSIoULoss',
     'MaskIoUHead',
     'MobileNetV2',
+    'PanopticDataPreprocessor',
     'PolarIoULoss',
     'PolarMask',
     'PolarMaskHead',

@@ -2,6 +2,7 @@
 
 from polarseg.structures.box_masks import BoxMaskInstances
 from polarseg.structures.contours import PackedContours, largest_contour, mass_center, mass_centers
+from polarseg.structures.label_maps import PADDED_LABELS, join_labels, split_labels
 from polarseg.structures.mask_crops import area_ratios, crop_masks
 from polarseg.structures.masks import masks_to_rle
 from polarseg.structures.panoptic import PanopticMap, Segment
@@ -9,6 +10,7 @@ from polarseg.structures.polar import decode_rays, polar_centerness, ray_directi
 from polarseg.structures.polygons import PolygonInstances, clip_polygon, fill_polygon
 
 __all__ = [
+    'PADDED_LABELS',
     'BoxMaskInstances',
     'PackedContours',
     'PanopticMap',
@@ -19,10 +21,12 @@ __all__ = [
     'crop_masks',
     'decode_rays',
     'fill_polygon',
+    'join_labels',
     'largest_contour',
     'masks_to_rle',
     'mass_center',
     'mass_centers',
     'polar_centerness',
     'ray_directions',
+    'split_labels',
 ]
