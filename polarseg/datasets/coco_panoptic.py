@@ -29,8 +29,9 @@ class CocoPanopticInstanceDataset(CocoInstanceDataset):
 
     Args:
         panoptic_file: JSON in COCO panoptic format, under ``data_root`` unless absolute. None is
-            for testing, where the names alone are needed. The PNGs are in ``data_prefix['panoptic']``,
-            by default in COCO's place, the folder beside the file with its name.
+            is for testing, where the names alone are needed. The PNGs are in
+            ``data_prefix['panoptic']``, by default in COCO's place, the folder beside the file with
+            its name.
         missing_panoptic: what to do about pictures that the file lacks: ``'error'``, or
             ``'skip'``, which leaves them out and says how many (``without_panoptic``).
 
