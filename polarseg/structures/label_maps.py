@@ -1,12 +1,24 @@
 """Two labels a pixel in one map, so that flips, crops and resizes treat them alike."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 from torch import Tensor
 
-__all__ = ['PADDED_LABELS', 'join_labels', 'split_labels']
+if TYPE_CHECKING:
+    from polarseg.structures.panoptic_files import Category
+
+__all__ = ['PADDED_LABELS', 'UNLABELLED', 'join_labels', 'semantic_labels', 'split_labels']
+
+ANY_THING = 0
+"""Semantic label of every thing."""
+
+UNLABELLED = 255
+"""Semantic label of void pixels and of stuff that is not learned; the loss ignores it."""
 
 SHIFT = 8
-PADDED_LABELS = 255 << SHIFT
+PADDED_LABELS = UNLABELLED << SHIFT
 """The joined label of padding: no thing, and ignored by the semantic loss."""
 
 
@@ -40,3 +52,45 @@ def split_labels(joined: Tensor) -> tuple[Tensor, Tensor]:
         joined: integer tensor of any shape.
     """
     return joined & 255, joined >> SHIFT
+
+
+def semantic_labels(
+    categories: 'Sequence[Category]', stuff_classes: Sequence[str], classes: Sequence[str] = ()
+) -> dict[int, int]:
+    """Label of each category of a panoptic file where things are merged into one.
+
+    Args:
+        categories: of the file.
+        stuff_classes: names of stuff; ``stuff_classes[s]`` has label ``s + 1``.
+        classes: names of things, which are only looked for. All things of the file have label 0.
+
+    Returns:
+        Label by category id: 0 things, 1 .. S stuff, 255 stuff that is not in ``stuff_classes``.
+
+    Raises:
+        ValueError: if a name is not in the file, is there or in ``stuff_classes`` twice, or is of
+            the other kind; if there are more than 254 names of stuff.
+    """
+    if len(stuff_classes) >= UNLABELLED:
+        raise ValueError(f'at most {UNLABELLED - 1} classes of stuff, got {len(stuff_classes)}')
+    if len(set(stuff_classes)) < len(stuff_classes):
+        raise ValueError(f'stuff_classes has a name twice: {list(stuff_classes)}')
+    _check_names(categories, stuff_classes, 'stuff_classes', isthing=False)
+    _check_names(categories, classes, 'classes', isthing=True)
+    label_of = {name: label for label, name in enumerate(stuff_classes, start=1)}
+    return {c.id: ANY_THING if c.isthing else label_of.get(c.name, UNLABELLED) for c in categories}
+
+
+def _check_names(
+    categories: 'Sequence[Category]', names: Sequence[str], what: str, isthing: bool
+) -> None:
+    known = [category.name for category in categories if category.isthing == isthing]
+    missing = [name for name in names if name not in known]
+    if missing:
+        kind = 'thing' if isthing else 'stuff'
+        raise ValueError(
+            f'{what}: no category of {kind} is named {missing}; the file has {sorted(known)}'
+        )
+    repeated = [name for name in names if known.count(name) > 1]
+    if repeated:
+        raise ValueError(f'{what}: more than one category is named {repeated}')

@@ -44,9 +44,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('--preview', type=Path, help='also write a contact sheet to this file')
     group = parser.add_argument_group('settings, each overrides the profile')
     for item in dataclasses.fields(ShapesConfig):
-        first = item.default[0] if isinstance(item.default, tuple) else item.default
+        first = next(iter(item.default), '') if isinstance(item.default, tuple) else item.default
         shape: dict[str, Any] = {'type': type(first), 'metavar': type(first).__name__.upper()}
-        if item.name == 'categories':
+        if item.name in ('categories', 'stuff'):
             shape.update(nargs='+', metavar='NAME')
         elif isinstance(item.default, tuple):
             shape.update(nargs=2, metavar=('MIN', 'MAX'))
@@ -99,8 +99,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         split = next((name for name, count in splits.items() if count), None)
         if split is None:
             parser.error('--preview needs at least one picture')
-        annotation_file = args.out_dir / 'annotations' / f'instances_{split}.json'
-        sheet = contact_sheet(annotation_file, args.out_dir / split)
+        folder = args.out_dir / 'annotations'
+        panoptic_file = folder / f'panoptic_{split}.json' if config.stuff else None
+        sheet = contact_sheet(
+            folder / f'instances_{split}.json', args.out_dir / split, panoptic_file=panoptic_file
+        )
         if not cv2.imwrite(str(args.preview), sheet):
             raise OSError(f'cannot write {args.preview}')
     print(f'written to {args.out_dir}')

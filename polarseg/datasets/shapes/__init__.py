@@ -2,7 +2,7 @@
 
 Needs numpy, OpenCV and pycocotools only. :func:`write_dataset` writes a data set,
 :func:`draw_picture` makes a single picture in memory, :class:`ShapesConfig` holds the settings and
-:data:`PROFILES` two sets of them.
+:data:`PROFILES` some sets of them.
 """
 
 from polarseg.datasets.shapes.annotate import PHENOMENA
@@ -16,12 +16,14 @@ from polarseg.datasets.shapes.dataset import (
 )
 from polarseg.datasets.shapes.outlines import CATEGORIES
 from polarseg.datasets.shapes.preview import contact_sheet
+from polarseg.datasets.shapes.stuff import STUFF
 
 __all__ = [
     'CATEGORIES',
     'PHENOMENA',
     'PROFILES',
     'SHAPES_VERSION',
+    'STUFF',
     'Picture',
     'ShapesConfig',
     'ShapesConfigError',

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from polarseg.datasets.shapes.outlines import CATEGORIES
+from polarseg.datasets.shapes.stuff import STUFF
 
 __all__ = ['PROFILES', 'ShapesConfig', 'ShapesConfigError', 'parse_size']
 
@@ -74,18 +75,25 @@ class ShapesConfig:
     lighting: float = _setting(0.3, 'largest relative change of brightness across a picture')
     noise: float = _setting(7.0, 'largest standard deviation of pixel noise, levels of 255')
     clutter: int = _setting(7, 'most clutter lines (not objects) on a background')
+    stuff: tuple[str, ...] = _setting(
+        (), 'kinds of stuff that backgrounds are made of, with panoptic files; none: plain ones'
+    )
+    stuff_regions: tuple[int, int] = _setting((2, 4), 'fewest and most kinds of stuff in a picture')
+    min_stuff_pixels: int = _setting(64, 'fewest visible pixels of stuff; what has less is void')
 
     def __post_init__(self) -> None:
         # Lists come from JSON and command lines; the dataclass is hashable with tuples only.
         for item in fields(self):
             if isinstance(getattr(self, item.name), list):
                 object.__setattr__(self, item.name, tuple(getattr(self, item.name)))
-        self._check_categories()
+        self._check_names('categories', self.categories, CATEGORIES, least=1)
+        self._check_names('stuff', self.stuff, STUFF, least=0)
         self._check_pair('width', MIN_SIDE, MAX_SIDE, whole=True)
         self._check_pair('height', MIN_SIDE, MAX_SIDE, whole=True)
         self._check_pair('object_size', 0.02, 1.5)
         self._check_pair('tiny_size', 6.0, 32.0)
         self._check_pair('crowd_dots', 5, 200, whole=True)
+        self._check_pair('stuff_regions', 1, 8, whole=True)
         for name in ('min_visible', 'min_inside'):
             self._check_number(name, 0.05, 1.0)
         for item in fields(self):
@@ -96,6 +104,7 @@ class ShapesConfig:
         self._check_number('min_objects', 1, 100, whole=True)
         self._check_number('max_objects', 1, 100, whole=True)
         self._check_number('min_pixels', 1, MIN_SIDE * MIN_SIDE, whole=True)
+        self._check_number('min_stuff_pixels', 1, MIN_SIDE * MIN_SIDE, whole=True)
         self._check_number('contrast', 0.0, 200.0)
         self._check_number('texture', 0.0, 128.0)
         self._check_number('lighting', 0.0, 0.9)
@@ -107,15 +116,22 @@ class ShapesConfig:
             )
         self._check_rates()
 
-    def _check_categories(self) -> None:
-        names = self.categories
-        if not isinstance(names, tuple) or not names:
-            raise ShapesConfigError(f'categories must name at least one of {list(CATEGORIES)}')
-        unknown = [name for name in names if name not in CATEGORIES]
+    def to_dict(self) -> dict[str, Any]:
+        """The settings by name; those of stuff are left out where there is none."""
+        settings = asdict(self)
+        if not self.stuff:
+            for name in ('stuff', 'stuff_regions', 'min_stuff_pixels'):
+                del settings[name]
+        return settings
+
+    def _check_names(self, what: str, names: Any, known: dict[str, Any], least: int) -> None:
+        if not isinstance(names, tuple) or len(names) < least:
+            raise ShapesConfigError(f'{what} must name at least {least} of {list(known)}')
+        unknown = [name for name in names if name not in known]
         if unknown:
-            raise ShapesConfigError(f'unknown categories {unknown}; known are {list(CATEGORIES)}')
+            raise ShapesConfigError(f'unknown {what} {unknown}; known are {list(known)}')
         if len(set(names)) != len(names):
-            raise ShapesConfigError(f'categories names one twice: {list(names)}')
+            raise ShapesConfigError(f'{what} names one twice: {list(names)}')
 
     def _check_number(self, name: str, low: float, high: float, whole: bool = False) -> None:
         self._check_value(name, getattr(self, name), low, high, whole)
@@ -184,26 +200,35 @@ def parse_size(text: str) -> tuple[tuple[int, int], tuple[int, int]]:
     return (one, two), (one, two)
 
 
+_SIMPLE = ShapesConfig(
+    categories=('ellipse', 'polygon', 'star'),
+    max_objects=4,
+    object_size=(0.22, 0.45),
+    min_visible=0.75,
+    min_inside=0.9,
+    rate_empty=0.0,
+    rate_crowd=0.0,
+    rate_tiny=0.0,
+    rate_filling=0.0,
+    rate_split=0.0,
+    rate_hole=0.0,
+    rate_non_star=0.0,
+    contrast=100.0,
+    texture=16.0,
+    lighting=0.15,
+    noise=4.0,
+    clutter=3,
+)
+
 PROFILES: dict[str, ShapesConfig] = {
     'mixed': ShapesConfig(),
-    'simple': ShapesConfig(
-        categories=('ellipse', 'polygon', 'star'),
-        max_objects=4,
-        object_size=(0.22, 0.45),
-        min_visible=0.75,
-        min_inside=0.9,
-        rate_empty=0.0,
-        rate_crowd=0.0,
-        rate_tiny=0.0,
-        rate_filling=0.0,
-        rate_split=0.0,
-        rate_hole=0.0,
-        rate_non_star=0.0,
-        contrast=100.0,
-        texture=16.0,
-        lighting=0.15,
-        noise=4.0,
-        clutter=3,
+    'simple': _SIMPLE,
+    'panoptic': replace(
+        _SIMPLE,
+        categories=('ellipse', 'polygon', 'star', 'crescent', 'ring'),
+        clutter=0,
+        stuff=tuple(STUFF),
     ),
 }
-"""Named presets: ``mixed`` holds every phenomenon, ``simple`` a few medium, star-convex objects."""
+"""Named presets: ``mixed`` holds every phenomenon, ``simple`` a few medium, star-convex objects,
+``panoptic`` objects of the same kind, with crescents and rings, on several kinds of stuff."""

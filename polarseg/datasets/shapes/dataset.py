@@ -6,7 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,11 @@ import numpy as np
 from polarseg.datasets.shapes.annotate import PHENOMENA, annotate
 from polarseg.datasets.shapes.config import ShapesConfig, ShapesConfigError
 from polarseg.datasets.shapes.outlines import CATEGORIES
+from polarseg.datasets.shapes.panoptic import PanopticWriter, panoptic_map, panoptic_paths
 from polarseg.datasets.shapes.scene import Scene, compose
 from polarseg.datasets.shapes.schedule import picture_rng, picture_traits
+from polarseg.datasets.shapes.stuff import lay_out
+from polarseg.structures.panoptic import PanopticMap
 
 __all__ = ['SHAPES_VERSION', 'Picture', 'draw_picture', 'missing_phenomena', 'write_dataset']
 
@@ -39,11 +42,13 @@ class Picture:
         image: Uint8 array ``[h, w, 3]``, BGR.
         annotations: COCO annotations without ``id`` and ``image_id``.
         tally: What the picture shows, by keys of :data:`annotate.PHENOMENA`.
+        panoptic: Segments with the category ids of the files, where there is stuff.
     """
 
     image: np.ndarray
     annotations: list[dict[str, Any]]
     tally: Counter[str]
+    panoptic: PanopticMap | None = None
 
 
 def draw_picture(config: ShapesConfig, seed: int, split: str, index: int) -> Picture:
@@ -72,7 +77,11 @@ def draw_picture(config: ShapesConfig, seed: int, split: str, index: int) -> Pic
     else:
         scene = compose(config, traits, rng)
     annotations, tally = annotate(scene)
-    return Picture(scene.render(rng), annotations, tally)
+    if not config.stuff:
+        return Picture(scene.render(rng), annotations, tally)
+    ground = lay_out(config.stuff, config.stuff_regions, scene.size, rng)
+    image = scene.render(rng, ground)
+    return Picture(image, annotations, tally, panoptic_map(scene, ground))
 
 
 def missing_phenomena(config: ShapesConfig, tally: Mapping[str, int]) -> list[str]:
@@ -100,10 +109,11 @@ def missing_phenomena(config: ShapesConfig, tally: Mapping[str, int]) -> list[st
 def _clear(out_dir: Path, splits: Mapping[str, int], force: bool) -> None:
     """Make sure that no picture of an earlier run is left among the new ones."""
     for split in splits:
-        old = [out_dir / 'annotations' / f'instances_{split}.json']
-        folder = out_dir / split
-        if folder.is_dir():
-            old += sorted(p for p in folder.iterdir() if _OUR_PICTURES.fullmatch(p.name))
+        panoptic_file, panoptic_dir = panoptic_paths(out_dir, split)
+        old = [out_dir / 'annotations' / f'instances_{split}.json', panoptic_file]
+        for folder in (out_dir / split, panoptic_dir):
+            if folder.is_dir():
+                old += sorted(p for p in folder.iterdir() if _OUR_PICTURES.fullmatch(p.name))
         old = [path for path in old if path.exists()]
         if old and not force:
             raise FileExistsError(f'{old[0]} exists: choose another folder, or overwrite by force')
@@ -117,6 +127,7 @@ def _write_split(
     folder = out_dir / split
     folder.mkdir(parents=True, exist_ok=True)
     suffix, options = _ENCODERS[encoder]
+    stuff = config.stuff and PanopticWriter(out_dir, split, config.categories, config.stuff)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     total = Counter(dict.fromkeys(PHENOMENA, 0))
@@ -130,10 +141,14 @@ def _write_split(
         height, width = picture.image.shape[:2]
         image = {'id': index + 1, 'file_name': path.name, 'width': width, 'height': height}
         images.append({**image, 'license': 1})
+        if stuff:
+            stuff.add(image, picture.panoptic)
         for annotation in picture.annotations:
             ids = {'id': len(annotations) + 1, 'image_id': index + 1}
             annotations.append({**ids, **annotation})
         total.update(picture.tally)
+    if stuff:
+        stuff.close(images)
     return images, annotations, total
 
 
@@ -147,6 +162,9 @@ def write_dataset(
     force: bool = False,
 ) -> dict[str, dict[str, int]]:
     """Write pictures to ``out_dir/<split>/`` and COCO files to ``out_dir/annotations/``.
+
+    With stuff, ``annotations/panoptic_<split>.json`` and the PNGs of the folder beside it are the
+    same pictures in COCO's panoptic format.
 
     The files hold no date and no path, so the same arguments give the same bytes with the same
     versions of numpy, OpenCV and pycocotools.
@@ -191,7 +209,7 @@ def write_dataset(
                 'seed': seed,
                 'profile': profile,
                 'split': split,
-                'config': asdict(config),
+                'config': config.to_dict(),
                 'phenomena': tallies[split],
             },
             'licenses': [

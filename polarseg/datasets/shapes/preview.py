@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 
 from polarseg.structures.coco_format import decode_segmentation
+from polarseg.structures.panoptic import PanopticMap
+from polarseg.structures.panoptic_files import PanopticFiles
 
 __all__ = ['contact_sheet']
 
@@ -46,12 +48,31 @@ def _tile(
     return tile
 
 
+def _panoptic_tile(panoptic: PanopticMap, names: dict[int, str], scale: int) -> np.ndarray:
+    """A colour for each segment, black where it is void; stuff darker, with its name."""
+    tile = np.zeros((*panoptic.ids.shape, 3), np.uint8)
+    for segment in panoptic.segments:
+        colour = np.array(_COLOURS[segment.id % len(_COLOURS)])
+        tile[panoptic.ids == segment.id] = colour if segment.isthing else colour // 3 + 20
+    size = (tile.shape[1] * scale, tile.shape[0] * scale)
+    tile = cv2.resize(tile, size, interpolation=cv2.INTER_NEAREST)
+    for segment in panoptic.segments:
+        rows, columns = np.nonzero(panoptic.ids == segment.id)
+        if len(rows) and not segment.isthing:
+            middle = np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2)
+            place = (max(int(columns[middle]) * scale - 16, 0), int(rows[middle]) * scale)
+            text, font = names[segment.category_id], cv2.FONT_HERSHEY_SIMPLEX
+            cv2.putText(tile, text, place, font, 0.4, (255, 255, 255), 1)
+    return tile
+
+
 def contact_sheet(
     annotation_file: str | Path,
     image_dir: str | Path,
     count: int = 24,
     columns: int = 6,
     scale: int = 2,
+    panoptic_file: str | Path | None = None,
 ) -> np.ndarray:
     """Draw the first pictures of a COCO file side by side, with masks outlined and named.
 
@@ -61,6 +82,7 @@ def contact_sheet(
         count: Number of pictures to show at most.
         columns: Pictures in a row.
         scale: Whole factor of enlargement.
+        panoptic_file: COCO panoptic file, to draw the segments of each picture beneath it.
 
     Returns:
         Uint8 array ``[h, w, 3]``, BGR; cells are as large as the largest picture.
@@ -73,6 +95,9 @@ def contact_sheet(
     if not images:
         raise ValueError(f'{annotation_file} names no picture')
     names = {category['id']: category['name'] for category in content['categories']}
+    panoptic = None if panoptic_file is None else PanopticFiles(panoptic_file)
+    if panoptic is not None:
+        names |= {category.id: category.name for category in panoptic.categories}
     tiles = []
     for item in images:
         path = Path(image_dir) / item['file_name']
@@ -80,7 +105,11 @@ def contact_sheet(
         if image is None:
             raise ValueError(f'cannot read picture {path}')
         own = [a for a in content['annotations'] if a['image_id'] == item['id']]
-        tiles.append(_tile(image, own, names, scale))
+        tile = _tile(image, own, names, scale)
+        if panoptic is not None:
+            beneath = _panoptic_tile(panoptic.read(item['id']), names, scale)
+            tile = np.concatenate([tile, beneath])
+        tiles.append(tile)
     cell_height = max(tile.shape[0] for tile in tiles) + 4
     cell_width = max(tile.shape[1] for tile in tiles) + 4
     rows = -(-len(tiles) // columns)

@@ -18,6 +18,7 @@ from polarseg.datasets.shapes.outlines import (
     rasterise,
 )
 from polarseg.datasets.shapes.schedule import TRAITS
+from polarseg.datasets.shapes.stuff import Ground
 from polarseg.datasets.shapes.textures import (
     add_clutter,
     add_light_and_noise,
@@ -141,15 +142,22 @@ class Scene:
             if not self.enough(item, int(np.count_nonzero(region == number))):
                 region[region == number] = 0
 
-    def render(self, rng: np.random.Generator) -> np.ndarray:
+    def render(self, rng: np.random.Generator, ground: Ground | None = None) -> np.ndarray:
         """Paint the scene.
+
+        Args:
+            rng: Source of randomness.
+            ground: The background; None is a plain one of a single pattern.
 
         Returns:
             Uint8 array ``[h, w, 3]``.
         """
         config = self.config
-        colours = [pick_colour(rng, [], 0.0)]
-        image = textured(*self.size, colours[0], config.texture, rng)
+        if ground is None:
+            colours = [pick_colour(rng, [], 0.0)]
+            image = textured(*self.size, colours[0], config.texture, rng)
+        else:
+            image, colours = ground.paint(rng)
         add_clutter(image, config.clutter, rng)
         for number, item in enumerate(self.objects, start=1):
             colours.append(pick_colour(rng, colours, config.contrast))

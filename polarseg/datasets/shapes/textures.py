@@ -7,7 +7,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-__all__ = ['add_clutter', 'add_light_and_noise', 'pick_colour', 'textured']
+__all__ = ['add_clutter', 'add_light_and_noise', 'pick_colour', 'smooth_noise', 'textured']
 
 
 def _directions(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
@@ -27,9 +27,10 @@ def _gradient(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
     return (ramp - low) * (2.0 / max(high - low, 1.0)) - 1.0
 
 
-def _smooth_noise(
+def smooth_noise(
     height: int, width: int, rng: np.random.Generator, cell: float | None = None
 ) -> np.ndarray:
+    """Noise of three octaves in [-1, 1], ``[height, width]``; ``cell`` is in pixels."""
     cell = cell or rng.uniform(6.0, 40.0)
     total = np.zeros((height, width), dtype=np.float32)
     for octave in range(3):
@@ -55,13 +56,13 @@ def _checks(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _speckle(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
-    return np.where(_smooth_noise(height, width, rng, rng.uniform(4.0, 10.0)) > 0.3, 1.0, -0.3)
+    return np.where(smooth_noise(height, width, rng, rng.uniform(4.0, 10.0)) > 0.3, 1.0, -0.3)
 
 
 _PATTERNS: tuple[Callable[[int, int, np.random.Generator], np.ndarray], ...] = (
     _flat,
     _gradient,
-    _smooth_noise,
+    smooth_noise,
     _stripes,
     _checks,
     _speckle,

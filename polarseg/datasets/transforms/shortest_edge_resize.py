@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmdet.datasets.transforms import Resize
+from PIL import Image
 
 from polarseg.registry import TRANSFORMS
 
@@ -52,14 +53,29 @@ def shortest_edge_size(
     return max(int(new_height + 0.5), 1), max(int(new_width + 0.5), 1)
 
 
+class _PillowResize(Resize):
+    """mmdet's, also for label maps of int32, which mmcv keeps from Pillow."""
+
+    def _resize_seg(self, results: dict) -> None:
+        labels = results.get('gt_seg_map')
+        if labels is None:
+            return
+        if labels.dtype not in (np.uint8, np.int32):
+            raise ValueError(f'gt_seg_map must be uint8 or int32 to be resized, got {labels.dtype}')
+        height, width = results['img_shape'][:2]
+        resized = Image.fromarray(labels).resize((width, height), Image.Resampling.NEAREST)
+        results['gt_seg_map'] = np.array(resized)
+
+
 @TRANSFORMS.register_module()
 class ShortestEdgeResize(BaseTransform):
     """Resize a picture to a length of its shorter side, by Pillow's bilinear filter.
 
     The published sizes can differ by a pixel from those of mmdet's ``Resize(keep_ratio=True)``, and
     Pillow smooths on shrinking, which OpenCV does not. Boxes and polygons are scaled by new over
-    old size along each axis; bitmaps and label maps by their nearest pixel. Everything but the
-    choice of the size is mmdet's ``Resize``, its keys included (``scale_factor`` is (x, y)).
+    old size along each axis; bitmaps and label maps (uint8 or int32) by their nearest pixel.
+    Everything but the choice of the size is mmdet's ``Resize``, its keys included (``scale_factor``
+    is (x, y)).
 
     Args:
         scales: lengths of the shorter side, pixels: one, or those to draw from for each picture by
@@ -99,7 +115,9 @@ class ShortestEdgeResize(BaseTransform):
         self.sampling = sampling
         self.rounding = rounding
         self.clip_object_border = clip_object_border
-        self.resize = Resize(scale=(1, 1), clip_object_border=clip_object_border, backend='pillow')
+        self.resize = _PillowResize(
+            scale=(1, 1), clip_object_border=clip_object_border, backend='pillow'
+        )
 
     def draw(self) -> int:
         """A length of the shorter side, pixels."""

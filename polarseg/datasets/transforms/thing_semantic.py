@@ -11,6 +11,7 @@ from mmcv.transforms import BaseTransform
 from mmengine.fileio import exists, get, join_path
 
 from polarseg.datasets.skip_log import SkipLog
+from polarseg.datasets.transforms.picture_size import unmoved_size
 from polarseg.registry import TRANSFORMS
 from polarseg.structures.coco_format import decode_segmentation, why_no_mask
 
@@ -69,12 +70,7 @@ class LoadThingSemantic(BaseTransform):
             ValueError: if the prepared map is not what it should be, a class has no label, the
                 picture has been resized, cropped or flipped before, or has a label map already.
         """
-        size = tuple(results.get('ori_shape') or (results['height'], results['width']))
-        if results.get('flip') or tuple(results.get('img_shape', size)) != size:
-            raise ValueError(
-                'LoadThingSemantic goes before resizing, cropping and flipping; the picture is '
-                f'{list(results["img_shape"])} now and was {list(size)}'
-            )
+        size = unmoved_size(results, type(self).__name__)
         if results.get('gt_seg_map') is not None:
             raise ValueError('LoadThingSemantic would replace a gt_seg_map that is there already')
         painted = self.map_dir is None

@@ -1,0 +1,145 @@
+"""Instance data in COCO format beside panoptic data of the same pictures."""
+
+import logging
+from typing import Any
+
+from mmdet.datasets import CocoDataset, CocoPanopticDataset
+from mmengine.fileio import join_path
+from mmengine.logging import print_log
+from mmengine.utils import is_abs
+
+from polarseg.datasets.coco_instances import CocoInstanceDataset
+from polarseg.registry import DATASETS
+from polarseg.structures.label_maps import semantic_labels
+from polarseg.structures.panoptic_files import Category, PanopticFiles
+
+__all__ = ['CocoPanopticInstanceDataset']
+
+ON_MISSING = ('error', 'skip')
+
+
+@DATASETS.register_module()
+class CocoPanopticInstanceDataset(CocoInstanceDataset):
+    """COCO instances whose pictures have panoptic annotations too, joined by image id.
+
+    Instances, which may overlap, come from the instance file; the panoptic PNG says what is stuff,
+    which ``LoadPanopticLabels`` reads. ``metainfo['stuff_classes']`` are names of stuff; label
+    ``s + 1`` of the semantic branch is ``stuff_classes[s]``. Without it, these are COCO's 53 in
+    the order of their ids.
+
+    Args:
+        panoptic_file: JSON in COCO panoptic format, under ``data_root`` unless absolute. None is
+            is for testing, where the names alone are needed. The PNGs are in
+            ``data_prefix['panoptic']``, by default in COCO's place, the folder beside the file with
+            its name.
+        missing_panoptic: what to do about pictures that the file lacks: ``'error'``, or
+            ``'skip'``, which leaves them out and says how many (``without_panoptic``).
+
+    Attributes:
+        without_panoptic: ids of the pictures left out.
+
+    Raises:
+        PanopticFileError: a file that is missing or not in the format; a picture that it lacks.
+        ValueError: a class that the file lacks, or that it has as stuff if it is a thing here, or
+            the other way round; beside that, what the instances raise.
+    """
+
+    METAINFO = dict(
+        CocoDataset.METAINFO, stuff_classes=CocoPanopticDataset.METAINFO['stuff_classes']
+    )
+
+    def __init__(
+        self,
+        *args: Any,
+        panoptic_file: str | None = None,
+        missing_panoptic: str = 'error',
+        **kwargs: Any,
+    ) -> None:
+        if missing_panoptic not in ON_MISSING:
+            raise ValueError(
+                f'missing_panoptic must be one of {ON_MISSING}, got {missing_panoptic!r}'
+            )
+        self.panoptic_file = panoptic_file
+        self.missing_panoptic = missing_panoptic
+        self.without_panoptic: list[int] = []
+        self._labels: dict[int, int] = {}
+        super().__init__(*args, **kwargs)
+
+    def _join_prefix(self) -> None:
+        super()._join_prefix()
+        if self.panoptic_file and self.data_root and not is_abs(self.panoptic_file):
+            self.panoptic_file = join_path(self.data_root, self.panoptic_file)
+
+    def load_data_list(self) -> list[dict]:
+        """Parse both annotation files.
+
+        Returns:
+            The dicts of the instances. With ``panoptic_file`` they have ``panoptic_path``, of the
+            PNG, and ``segments_info``, dicts of ``id``, ``category_id`` of the file and
+            ``isthing``.
+        """
+        data_list = super().load_data_list()
+        self.without_panoptic = []
+        if self.panoptic_file is None:
+            return data_list
+        try:
+            files = PanopticFiles(self.panoptic_file, self.data_prefix.get('panoptic'))
+            self._labels = semantic_labels(
+                files.categories, self.metainfo['stuff_classes'], self.metainfo['classes']
+            )
+        except ValueError as error:
+            if self.panoptic_file in str(error):
+                raise
+            raise ValueError(f'{self.panoptic_file}: {error}') from error
+        return self._join(data_list, files)
+
+    def _join(self, data_list: list[dict], files: PanopticFiles) -> list[dict]:
+        categories = {category.id: category for category in files.categories}
+        joined = []
+        for info in data_list:
+            if info['img_id'] not in files.annotations:
+                self.without_panoptic.append(info['img_id'])
+                continue
+            entry = files.annotation(info['img_id'])
+            info['panoptic_path'] = str(files.folder / entry['file_name'])
+            info['segments_info'] = self._segments(entry, categories)
+            joined.append(info)
+        self._report_missing(len(data_list))
+        return joined
+
+    def _segments(self, entry: dict, categories: dict[int, Category]) -> list[dict]:
+        """What the transforms need to know of the segments; the rest would take up memory."""
+        segments = []
+        for index, info in enumerate(entry['segments_info']):
+            where = f'{self.panoptic_file}: segments_info[{index}] of image {entry["image_id"]}'
+            missing = [key for key in ('id', 'category_id') if key not in info]
+            if missing:
+                raise ValueError(f'{where} has no {", ".join(missing)}')
+            number = info['category_id']
+            if number not in categories:
+                raise ValueError(
+                    f'{where} has category_id {number!r}, which the file does not list'
+                )
+            segments.append(
+                dict(id=info['id'], category_id=number, isthing=categories[number].isthing)
+            )
+        return segments
+
+    def _report_missing(self, number: int) -> None:
+        if not self.without_panoptic:
+            return
+        message = (
+            f'{self.panoptic_file} lacks {len(self.without_panoptic)} of the {number} pictures of '
+            f'{self.ann_file} (first image id {self.without_panoptic[0]})'
+        )
+        if self.missing_panoptic == 'error':
+            raise ValueError(f"{message}; missing_panoptic='skip' leaves them out")
+        print_log(f'{message}; they are left out', logger='current', level=logging.WARNING)
+
+    def get_data_info(self, idx: int) -> dict:
+        """As mmengine's, with ``semantic_labels``: semantic label of each category of the file."""
+        info = super().get_data_info(idx)
+        if self.panoptic_file is not None:
+            # the same for all pictures, so that it is not stored with each
+            info['semantic_labels'] = self._labels
+        return info
