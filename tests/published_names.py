@@ -105,6 +105,17 @@ def _tower_name(name):
     return f'{tower}.{3 * int(layer) + (part != "conv")}.{level or ""}{rest}'
 
 
+def semantic_name(name, published):
+    """Our name of a tensor of the semantic branch -> that in the branch of the name published."""
+    if 'conv_logits' in name:
+        return name.replace('semantic_head.conv_logits', f'{published}.predictor')
+    level, layer, kind, part = re.fullmatch(
+        r'semantic_head\.conv_upsample_layers\.(\d)\.conv\.(\d)\.(conv|gn)\.(\w+)', name
+    ).groups()
+    norm = 'norm.' if kind == 'gn' else ''
+    return f'{published}.p{int(level) + 2}.{2 * int(layer)}.{norm}{part}'
+
+
 def published_blendmask_name(name, first_level=3):
     """Our name of a tensor of BlendMask -> the published one.
 
@@ -120,10 +131,8 @@ def published_blendmask_name(name, first_level=3):
         return f'basis_module.seg_head.{entry}.{rest.rsplit(".", 1)[-1]}'
     if name.startswith('basis_module.'):
         return name.replace('.conv.', '.0.').replace('.bn.', '.1.')
-    if name.startswith('sem_seg_head.'):
-        name = name.replace('.conv.', '.').replace('.gn.', '.norm.')
-        name = re.sub(r'(?<=p\d\.)\d', lambda match: str(2 * int(match[0])), name)
-        return name.replace('sem_seg_head.', 'panoptic_module.')
+    if name.startswith('semantic_head.'):
+        return semantic_name(name, 'panoptic_module')
     if name.startswith('backbone.layer') or re.match(r'backbone\.(conv|bn)1\.', name):
         return f'backbone.bottom_up.{detectron2_resnet_name(name.removeprefix("backbone."))}'
     ours, theirs = next(pair for pair in _BLENDMASK_UNITS if name.startswith(pair[0]))

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from blendmask_configs import config_of
+from blendmask_configs import config_of, single_picture
 from golden_tools import assert_near, build_published, match, network_input
 from mmdet.structures.mask import PolygonMasks
 from mmengine.structures import InstanceData, PixelData
@@ -13,14 +13,18 @@ from pycocotools import mask as coco_mask
 
 pytestmark = pytest.mark.golden('blendmask_network')
 
-PYRAMID = re.compile(r'(fpn|cls|reg|ctr|top)_p([3-7])')
+PYRAMID = re.compile(r'(fpn|cls|reg|ctr|top)_p([2-7])')
 LOSSES = {
     'loss_fcos_cls': 'loss_cls',
     'loss_fcos_loc': 'loss_bbox',
     'loss_fcos_ctr': 'loss_centerness',
     'loss_mask': 'loss_mask',
     'loss_basis_sem': 'loss_basis_sem',
+    'loss_sem_seg': 'loss_sem_seg',
 }
+
+# field of a sample, array of a case, value of padding
+LABEL_MAPS = [('sem_seg', 'train_basis_sem', 0), ('semantic_seg', 'train_sem_seg', 255)]
 
 
 @pytest.fixture(scope='module')
@@ -36,18 +40,7 @@ def model(built):
 
 @pytest.fixture(scope='module')
 def batch(model, case, recipe):
-    divisor = case['preprocessing']['pad_to_multiple_of']
-    assert divisor == model.data_preprocessor.pad_size_divisor
-    batch = network_input(model, case, recipe, [case['image']], divisor)
-    output, image = case['output_size'], case['image']
-    (sample,) = batch['data_samples']
-    sample.set_metainfo(
-        dict(
-            ori_shape=(output['height'], output['width']),
-            scale_factor=(image['width'] / output['width'], image['height'] / output['height']),
-        )
-    )
-    return batch
+    return single_picture(model, case, recipe)
 
 
 @pytest.fixture(scope='module')
@@ -60,7 +53,8 @@ def features(model, batch):
 def detections(case, model, features, batch):
     """Our detections in the order of the fixture's."""
     with torch.no_grad():
-        found = model.bbox_head.predict(features[0], batch['data_samples'], rescale=False)[0]
+        levels = model.instance_levels(features[0])
+        found = model.bbox_head.predict(levels, batch['data_samples'], rescale=False)[0]
     arrays = case['arrays']
     assert len(found) == len(arrays['raw_boxes'])
     return found[match(found, arrays['raw_boxes'], arrays['raw_scores'], arrays['raw_classes'])]
@@ -88,15 +82,18 @@ def test_input(case, batch):
 
 def test_pyramid_head_and_bases(case, model, features, check):
     with torch.no_grad():
-        cls_scores, bbox_preds, centernesses, _ = model.bbox_head(features[0])
-        attentions = model.bbox_head.attention_maps(features[0])
+        levels = model.instance_levels(features[0])
+        cls_scores, bbox_preds, centernesses, _ = model.bbox_head(levels)
+        attentions = model.bbox_head.attention_maps(levels)
         bases = model.basis_module(features[1])
     named = dict(fpn=features[0], cls=cls_scores, reg=bbox_preds, ctr=centernesses, top=attentions)
     names = [name for name in case['arrays'] if PYRAMID.fullmatch(name)]
     assert len(names) >= 5 * len(cls_scores)
     for name in names:
         kind, level = PYRAMID.fullmatch(name).groups()
-        check(name, named[kind][int(level) - 3])
+        # the pyramid of panoptic models has P2 in front
+        first = 3 - (len(features[0]) - len(cls_scores) if kind == 'fpn' else 0)
+        check(name, named[kind][int(level) - first])
     check('bases', bases)
 
 
@@ -164,10 +161,13 @@ def training(case, model, recipe):
             labels=torch.tensor([one['label'] for one in annotations], dtype=torch.long),
             masks=PolygonMasks(polygons, *sample.img_shape),
         )
-        labels = torch.from_numpy(case['arrays'][f'train_basis_sem_{number}'])
-        padded = torch.zeros(1, height, width, dtype=labels.dtype)
-        padded[0, : labels.shape[0], : labels.shape[1]] = labels
-        sample.gt_sem_seg = PixelData(sem_seg=padded)
+        maps = {}
+        for key, name, padding in LABEL_MAPS:
+            if f'{name}_{number}' in case['arrays']:
+                labels = torch.from_numpy(case['arrays'][f'{name}_{number}'])
+                maps[key] = torch.full((1, height, width), padding, dtype=labels.dtype)
+                maps[key][0, : labels.shape[0], : labels.shape[1]] = labels
+        sample.gt_sem_seg = PixelData(**maps)
     return batch
 
 
@@ -175,8 +175,8 @@ def test_targets(case, model, training):
     arrays = case['arrays']
     ground_truth = [sample.gt_instances for sample in training['data_samples']]
     with torch.no_grad():
-        sizes = [level.shape[-2:] for level in model.extract_feat(training['inputs'])[0]]
-    sizes = sizes[: len(model.bbox_head.strides)]
+        feats = model.extract_feat(training['inputs'])[0]
+    sizes = [level.shape[-2:] for level in model.instance_levels(feats)]
     targets = model.bbox_head.get_targets(sizes, ground_truth)
     pictures, locations = arrays['train_labels'].shape
     assert targets.labels.view(pictures, locations).tolist() == arrays['train_labels'].tolist()

@@ -22,8 +22,6 @@ def _semantic_entry(match: re.Match) -> str:
     return f'{match[1]}.entry{match[2]}.'
 
 
-
-
 _HEADS: tuple[Rename, ...] = (
     (r'^top_layer\.', 'bbox_head.top_layer.'),
     (

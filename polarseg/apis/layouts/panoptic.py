@@ -11,7 +11,8 @@ def semantic_renames(published: str) -> tuple[Rename, ...]:
     """From the published names of the branch to those of ``semantic_head``.
 
     Args:
-        published: name of the branch: 'panoptic_module' (BlendMask) or 'sem_seg_head' (CenterMask2).
+        published: name of the branch, 'panoptic_module' (BlendMask) or 'sem_seg_head'
+            (CenterMask2).
     """
     return (
         (rf'^{published}\.predictor\.', 'semantic_head.conv_logits.'),

@@ -69,9 +69,7 @@ class SemSegFPNHead(PanopticFPNHead):
     def full_size(self, x: Sequence[Tensor]) -> Tensor:
         """``[B, 1 + S, H, W]`` float32 class logits at the size of the (padded) pictures."""
         logits = self.logits(x).float()
-        return F.interpolate(
-            logits, scale_factor=self.stride, mode='bilinear', align_corners=False
-        )
+        return F.interpolate(logits, scale_factor=self.stride, mode='bilinear', align_corners=False)
 
     def loss(
         self, x: Sequence[Tensor], batch_data_samples: Sequence[DetDataSample]

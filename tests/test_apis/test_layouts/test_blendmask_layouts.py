@@ -79,7 +79,7 @@ def test_every_tensor_gets_the_one_name_that_leads_back(layout_file):
     panoptic = 'panoptic' in layout_file.stem
     assert layout.name == ('blendmask_panoptic' if panoptic else 'blendmask')
     assert {name.split('.')[0] for name in converted} == {
-        'backbone', 'neck', 'bbox_head', 'basis_module', *(['sem_seg_head'] if panoptic else [])
+        'backbone', 'neck', 'bbox_head', 'basis_module', *(['semantic_head'] if panoptic else [])
     }  # fmt: skip
     given = [name for name in converted if not name.endswith('num_batches_tracked')]
     assert len(given) == len([name for name in published if 'num_batches' not in name])
@@ -153,7 +153,10 @@ def test_scales_and_normalisation():
         ('basis_module.seg_head.7.weight', 'basis_module.seg_head.entry7.weight'),
         ('basis_module.tower.4.2.weight', 'basis_module.tower.4.2.weight'),
         ('backbone.bottom_up.res6.0.conv1.weight', 'backbone.res6.0.conv1.weight'),
-        ('panoptic_module.p3.1.weight', 'sem_seg_head.p3.1.weight'),
+        (
+            'panoptic_module.p3.1.weight',
+            'semantic_head.conv_upsample_layers.1.1.weight',
+        ),
         (f'{HEAD}.share_tower.2.weight', 'bbox_head.share_convs.2.weight'),
         (f'{HEAD}.share_tower.5.0.weight', 'bbox_head.share_convs.5.0.weight'),
         (f'{HEAD}.bbox_tower.0.offset.weight', 'bbox_head.reg_convs.0.offset.weight'),
@@ -223,12 +226,12 @@ def test_a_panoptic_model_is_told_what_an_instance_file_lacks(lists):
     assert layout.name == 'blendmask_panoptic'
     with pytest.raises(LayoutError) as caught:
         load_exactly(model, converted)
-    assert 'nothing of these parts of the model (number of tensors): sem_seg_head (23)' in str(
+    assert 'nothing of these parts of the model (number of tensors): semantic_head (23)' in str(
         caught.value
     )
     lateral, output = 'neck.lateral_convs.0.conv', 'neck.fpn_convs.0.conv'
     missing = [f'{conv}.{part}' for conv in (lateral, output) for part in ('weight', 'bias')]
-    missing += [name for name in whole if name.startswith('sem_seg_head.')]
+    missing += [name for name in whole if name.startswith('semantic_head.')]
     assert sorted(lines_of(caught)) == sorted(f'missing: {name}' for name in missing)
     # without a model the file's own marks decide
     assert convert_state_dict(instances)[1].name == 'blendmask'
