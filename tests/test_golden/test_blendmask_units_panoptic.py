@@ -7,25 +7,8 @@ from mmdet.structures.mask import BitmapMasks
 from mmengine.structures import InstanceData
 
 from polarseg.models import PanopticFusion
-from polarseg.structures import masks_to_rle
 
 pytestmark = pytest.mark.golden('blendmask_units')
-
-
-class Masks:
-    """Masks that can be indexed and give run lengths, as those of our detectors."""
-
-    def __init__(self, masks):
-        self.masks = masks
-
-    def __len__(self):
-        return len(self.masks)
-
-    def __getitem__(self, index):
-        return Masks(self.masks[index])
-
-    def to_rle(self):
-        return masks_to_rle(BitmapMasks(self.masks, *self.masks.shape[1:]))
 
 
 def test_fusion(case):
@@ -36,10 +19,11 @@ def test_fusion(case):
         overlap_thr=params['overlap_threshold'],
         stuff_area_limit=params['stuff_area_limit'],
     )
+    masks = arrays['panoptic_masks']
     instances = InstanceData(
         scores=torch.tensor(params['scores']),
         labels=torch.tensor(params['classes']),
-        masks=Masks(arrays['panoptic_masks']),
+        masks=BitmapMasks(masks, *masks.shape[1:]),
     )
     found = fusion(instances, torch.from_numpy(arrays['panoptic_semantic']))
     np.testing.assert_array_equal(found.ids, arrays['panoptic_map'])

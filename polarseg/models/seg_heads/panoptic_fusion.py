@@ -10,7 +10,7 @@ from pycocotools import mask as coco_mask
 from torch import Tensor
 
 from polarseg.registry import MODELS
-from polarseg.structures import PanopticMap, Segment
+from polarseg.structures import PanopticMap, Segment, masks_to_rle
 
 __all__ = ['PanopticFusion']
 
@@ -45,8 +45,8 @@ class PanopticFusion:
         """The segments of one picture.
 
         Args:
-            instances: ``scores`` ``[N]``, ``labels`` ``[N]`` and ``masks``, which have a
-                ``to_rle`` for pictures of the semantic map's size.
+            instances: ``scores`` ``[N]``, ``labels`` ``[N]`` and ``masks`` of the semantic map's
+                size, of a kind that :func:`~polarseg.structures.masks_to_rle` takes.
             semantic: ``[H, W]`` integer: 0 thing, 1 to S stuff.
 
         Returns:
@@ -74,7 +74,7 @@ class PanopticFusion:
         order = order[scores[order] >= self.instance_score_thr]
         chosen = instances[order.to(instances.scores.device)]
         segments = []
-        rows = zip(chosen.masks.to_rle(), chosen.scores.tolist(), chosen.labels.tolist())
+        rows = zip(masks_to_rle(chosen.masks), chosen.scores.tolist(), chosen.labels.tolist())
         for rle, score, label in rows:
             mask = coco_mask.decode(rle).astype(bool)
             area = np.count_nonzero(mask)

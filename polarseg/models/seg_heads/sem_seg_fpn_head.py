@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from mmcv.cnn import kaiming_init
 from mmdet.models.seg_heads import PanopticFPNHead
 from mmdet.structures import DetDataSample
+from mmengine.model import kaiming_init
 from torch import Tensor, nn
 from torch.nn import functional as F
 
