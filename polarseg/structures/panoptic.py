@@ -161,11 +161,18 @@ class PanopticMap:
         Returns:
             ``[H, W]`` uint8.
         """
-        chosen = {segment.id: labels.get(segment.category_id, void) for segment in self.segments}
-        chosen[VOID] = void
-        order = sorted(chosen)
-        table = np.array([chosen[number] for number in order], np.uint8)
-        return table[np.searchsorted(order, self.ids)]
+        chosen = [labels.get(segment.category_id, void) for segment in self.segments]
+        return np.array([void, *chosen], np.uint8)[self.positions(self.ids)]
+
+    def positions(self, ids: np.ndarray) -> np.ndarray:
+        """Where the segments of ids stand in :attr:`segments`, from 1; 0 for void.
+
+        Args:
+            ids: of this map, in an array of any shape.
+        """
+        known = np.array([VOID, *(segment.id for segment in self.segments)], np.int32)
+        order = np.argsort(known)
+        return order[np.searchsorted(known[order], ids)]
 
     def boxes(self) -> np.ndarray:
         """``[N, 4]`` int64 x, y, width, height of the segments in pixels, 0 without pixels."""

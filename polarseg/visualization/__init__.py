@@ -2,5 +2,12 @@
 
 from polarseg.visualization.drawing import draw_instances, instance_color
 from polarseg.visualization.instance_visualizer import InstanceVisualizer
+from polarseg.visualization.panoptic_drawing import draw_panoptic, stuff_color
 
-__all__ = ['InstanceVisualizer', 'draw_instances', 'instance_color']
+__all__ = [
+    'InstanceVisualizer',
+    'draw_instances',
+    'draw_panoptic',
+    'instance_color',
+    'stuff_color',
+]
