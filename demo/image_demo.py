@@ -14,9 +14,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
+import numpy as np
 from mmengine.config import DictAction
 
 from polarseg.apis import InstanceInferencer, Prediction, find_pictures, predictions_to_coco
+from polarseg.visualization import draw_bases
 
 
 def parse_args() -> argparse.Namespace:
@@ -28,11 +30,34 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint; DIR/latest.pth is the newest of DIR')
     parser.add_argument('--out-dir', default='outputs', type=Path, help='default: %(default)s')
-    parser.add_argument('--score-thr', type=float, default=0.3, help='default: %(default)s')
+    parser.add_argument(
+        '--score-thr',
+        type=float,
+        help='draw and write what scores higher; default: 0.3, or 0 with --confidence-threshold',
+    )
+    parser.add_argument(
+        '--confidence-threshold',
+        type=float,
+        metavar='P',
+        help="the model's own threshold, test_cfg.score_thr, as in the published demos. That of "
+        'BlendMask is on class probability times centerness, before the square root of the score: '
+        '0.35 keeps scores above 0.59',
+    )
+    parser.add_argument(
+        '--draw-bases', action='store_true', help="draw BlendMask's bases too: a.jpg.bases.png"
+    )
     parser.add_argument('--batch-size', type=int, default=1, help='default: %(default)s')
     parser.add_argument('--device', help="'cpu', 'cuda:0', ...; default: a GPU if there is one")
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='KEY=VALUE ...')
-    return parser.parse_args()
+    args = parser.parse_args()
+    args.cfg_options = dict(args.cfg_options or {})
+    if args.confidence_threshold is not None:
+        args.cfg_options['model.test_cfg.score_thr'] = args.confidence_threshold
+    if args.draw_bases:
+        args.cfg_options['model.return_bases'] = True
+    if args.score_thr is None:
+        args.score_thr = 0.3 if args.confidence_threshold is None else 0.0
+    return args
 
 
 def drawing_paths(pictures: Sequence[Path], out_dir: Path) -> dict[Path, Path]:
@@ -46,6 +71,16 @@ def drawing_paths(pictures: Sequence[Path], out_dir: Path) -> dict[Path, Path]:
     return {
         picture: out_dir / f'{path.relative_to(common)}.png' for picture, path in absolute.items()
     }
+
+
+def write(target: Path, drawing: np.ndarray) -> None:
+    """Write a drawing.
+
+    Raises:
+        OSError: if that fails.
+    """
+    if not cv2.imwrite(str(target), drawing):
+        raise OSError(f'{target}: OpenCV could not write it')
 
 
 def main() -> None:
@@ -70,8 +105,10 @@ def main() -> None:
         for prediction in predictions:
             target = targets[prediction.path]
             target.parent.mkdir(parents=True, exist_ok=True)
-            if not cv2.imwrite(str(target), inferencer.draw(prediction, args.score_thr)):
-                raise OSError(f'{target}: OpenCV could not write it')
+            write(target, inferencer.draw(prediction, args.score_thr))
+            if prediction.bases is not None:
+                size = prediction.image.shape[:2]
+                write(target.with_suffix('.bases.png'), draw_bases(prediction.bases, size))
             count = len(prediction.above(args.score_thr))
             print(f'{prediction.path}: {count} instances -> {target}')
             yield prediction

@@ -64,3 +64,68 @@ def timm_name(name, attention='attn'):
     name = re.sub(r'^stage(\d)\.', lambda m: f'stages.{int(m[1]) - 2}.blocks.', name)
     name = name.replace('.layers.', '.conv_mid.').replace('.concat.', '.conv_concat.')
     return name.replace('.reduction.', '.conv_reduction.').replace('.attention.', f'.{attention}.')
+
+
+_BLENDMASK_UNITS = (
+    ('backbone.', 'backbone.bottom_up.'),
+    ('bbox_head.top_layer.', 'top_layer.'),
+    ('bbox_head.share_convs.', 'proposal_generator.fcos_head.share_tower.'),
+    ('bbox_head.cls_convs.', 'proposal_generator.fcos_head.cls_tower.'),
+    ('bbox_head.reg_convs.', 'proposal_generator.fcos_head.bbox_tower.'),
+    ('bbox_head.conv_cls.', 'proposal_generator.fcos_head.cls_logits.'),
+    ('bbox_head.conv_reg.', 'proposal_generator.fcos_head.bbox_pred.'),
+    ('bbox_head.conv_centerness.', 'proposal_generator.fcos_head.ctrness.'),
+    ('bbox_head.scales.', 'proposal_generator.fcos_head.scales.'),
+)
+
+
+def detectron2_resnet_name(name):
+    """Our name of a ResNet's tensor -> detectron2's."""
+    name = name.replace('downsample.0.', 'shortcut.').replace('downsample.1.', 'shortcut.norm.')
+    name = name.replace('.conv2.conv_offset.', '.conv2_offset.')
+    name = re.sub(r'\bbn(\d)\.', r'conv\1.norm.', name)
+    name = re.sub(r'^conv1\.', 'stem.conv1.', name)
+    return re.sub(r'^layer(\d)', lambda m: f'res{int(m[1]) + 1}', name)
+
+
+def _pyramid_name(name, first_level):
+    number = int(re.search(r'convs\.(\d+)', name)[1]) + first_level
+    part = name.rsplit('.', 1)[1]
+    if number > 5:
+        return f'backbone.top_block.p{number}.{part}'
+    kind = 'lateral' if 'lateral' in name else 'output'
+    return f'backbone.fpn_{kind}{number}.{part}'
+
+
+def _tower_name(name):
+    """Entries 3 i and 3 i + 1 of a flat list; norms of the levels are a list of their own."""
+    tower, layer, part, level, rest = re.fullmatch(
+        r'(.+_tower)\.(\d+)\.(conv|gn|norms)\.(\d+\.)?(\w+)', name
+    ).groups()
+    return f'{tower}.{3 * int(layer) + (part != "conv")}.{level or ""}{rest}'
+
+
+def published_blendmask_name(name, first_level=3):
+    """Our name of a tensor of BlendMask -> the published one.
+
+    Args:
+        name: ours.
+        first_level: of the pyramid: 3, or 2 in panoptic models.
+    """
+    if name.startswith('neck.'):
+        return _pyramid_name(name, first_level)
+    if name.startswith('basis_module.seg_head.'):
+        layer, rest = name.removeprefix('basis_module.seg_head.').split('.', 1)
+        entry = 3 * int(layer) + rest.startswith('bn.')
+        return f'basis_module.seg_head.{entry}.{rest.rsplit(".", 1)[-1]}'
+    if name.startswith('basis_module.'):
+        return name.replace('.conv.', '.0.').replace('.bn.', '.1.')
+    if name.startswith('sem_seg_head.'):
+        name = name.replace('.conv.', '.').replace('.gn.', '.norm.')
+        name = re.sub(r'(?<=p\d\.)\d', lambda match: str(2 * int(match[0])), name)
+        return name.replace('sem_seg_head.', 'panoptic_module.')
+    if name.startswith('backbone.layer') or re.match(r'backbone\.(conv|bn)1\.', name):
+        return f'backbone.bottom_up.{detectron2_resnet_name(name.removeprefix("backbone."))}'
+    ours, theirs = next(pair for pair in _BLENDMASK_UNITS if name.startswith(pair[0]))
+    name = name.replace(ours, theirs)
+    return _tower_name(name) if '_tower.' in name else name

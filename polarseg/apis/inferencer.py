@@ -40,11 +40,13 @@ class Prediction:
         image: ``[H, W, 3]`` uint8 BGR.
         instances: ``bboxes``, ``scores``, ``labels`` and, for a model with masks, ``masks``, in
             pixels of ``image``, best first.
+        bases: ``[K, h, w]`` of a BlendMask with ``return_bases``, else None.
     """
 
     path: Path | None
     image: np.ndarray
     instances: InstanceData
+    bases: torch.Tensor | None = None
 
     def above(self, score_thr: float) -> InstanceData:
         """The instances with a score above ``score_thr``."""
@@ -198,7 +200,9 @@ class InstanceInferencer:
             with torch.no_grad():
                 found.update(zip(indices, self.model.test_step(data)))
         return [
-            Prediction(path, image, _to_cpu(found[index].pred_instances))
+            Prediction(
+                path, image, _to_cpu(found[index].pred_instances), found[index].get('pred_bases')
+            )
             for index, (path, image) in enumerate(batch)
         ]
 

@@ -35,7 +35,9 @@ class CocoInstanceDataset(CocoDataset):
     Beyond mmdet's ``CocoDataset``: labels follow the order of ``metainfo['classes']``; annotations
     that cannot be used are left out with a reason, counted, and reported with their ids in one line
     for each reason (``skipped`` keeps them, ``mended`` those
-    that are used with a change); a file of which nothing is left is an error.
+    that are used with a change); a file of which nothing is left is an error. What is left out for
+    its box or area keeps its mask in the picture's ``skipped_masks``, from which, with
+    ``instances``, ``LoadThingSemantic`` paints every annotation.
 
     Args:
         inclusive_boxes: the published +1 convention of PolarMask and of the original CenterMask:
@@ -154,12 +156,15 @@ class CocoInstanceDataset(CocoDataset):
 
         Returns:
             mmdet's picture dict; boxes are x1, y1, x2, y2 by the chosen convention, float64.
+            Beside ``instances``, ``skipped_masks`` has, in the order of the file, ``bbox_label``
+            and ``mask`` of the annotations left out that have both; inserted one after another at
+            their ``position`` they restore the file's order.
         """
         image = raw_data_info['raw_img_info']
         missing = [key for key in ('file_name', 'width', 'height') if key not in image]
         if missing:
             raise ValueError(f'picture {image["img_id"]} lacks {missing}')
-        usable = []
+        usable, skipped_masks = [], []
         for annotation in raw_data_info['raw_ann_info']:
             number = annotation.get('id', -1)
             if annotation.get('area') is None and is_box(annotation.get('bbox')):
@@ -168,12 +173,21 @@ class CocoInstanceDataset(CocoDataset):
             reason = self._why_unusable(annotation, image)
             if reason is not None:
                 self.skipped[reason].append(number)
+                if self._has_label_and_mask(annotation, image):
+                    skipped_masks.append(
+                        dict(
+                            position=len(usable) + len(skipped_masks),
+                            bbox_label=self.cat2label[annotation['category_id']],
+                            mask=annotation['segmentation'],
+                        )
+                    )
                 continue
             usable.append(annotation)
             if count_bad_parts(annotation.get('segmentation')):
                 self.mended['a part with fewer than 3 points is left out'].append(number)
         info = super().parse_data_info({'raw_img_info': image, 'raw_ann_info': usable})
         assert len(info['instances']) == len(usable), 'a check of _why_unusable is missing'
+        info['skipped_masks'] = skipped_masks
         if self.inclusive_boxes:
             for instance, annotation in zip(info['instances'], usable):
                 x, y, width, height = annotation['bbox']
@@ -201,9 +215,15 @@ class CocoInstanceDataset(CocoDataset):
         for reason, applies in checks.items():
             if applies:
                 return reason
-        if not self.require_masks:
-            return None
-        return why_no_mask(annotation.get('segmentation'), [image['height'], image['width']])
+        return _why_no_mask(annotation, image) if self.require_masks else None
+
+    def _has_label_and_mask(self, annotation: dict, image: dict) -> bool:
+        known = annotation.get('category_id') in self.cat2label
+        return known and _why_no_mask(annotation, image) is None
+
+
+def _why_no_mask(annotation: dict, image: dict) -> str | None:
+    return why_no_mask(annotation.get('segmentation'), [image['height'], image['width']])
 
 
 def _check_size(packed: Any, info: dict) -> None:

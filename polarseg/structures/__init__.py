@@ -6,7 +6,7 @@ from polarseg.structures.mask_crops import area_ratios, crop_masks
 from polarseg.structures.masks import masks_to_rle
 from polarseg.structures.panoptic import PanopticMap, Segment
 from polarseg.structures.polar import decode_rays, polar_centerness, ray_directions
-from polarseg.structures.polygons import PolygonInstances, fill_polygon
+from polarseg.structures.polygons import PolygonInstances, clip_polygon, fill_polygon
 
 __all__ = [
     'BoxMaskInstances',
@@ -15,6 +15,7 @@ __all__ = [
     'PolygonInstances',
     'Segment',
     'area_ratios',
+    'clip_polygon',
     'crop_masks',
     'decode_rays',
     'fill_polygon',

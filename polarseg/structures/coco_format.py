@@ -5,9 +5,18 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+from pycocotools import mask as coco_mask
+
 from polarseg.structures.rle import rle_counts
 
-__all__ = ['count_bad_parts', 'is_box', 'ordered_category_ids', 'why_no_mask']
+__all__ = [
+    'count_bad_parts',
+    'decode_segmentation',
+    'is_box',
+    'ordered_category_ids',
+    'why_no_mask',
+]
 
 MAX_COORDINATE = 1_000_000
 """Pixels; pycocotools breaks the process on polygons far beyond."""
@@ -65,7 +74,31 @@ def count_bad_parts(segmentation: Any) -> int:
     """Polygons of a usable segmentation that are none: fewer than 3 points, or half a point."""
     if not isinstance(segmentation, list):
         return 0
-    return sum(len(polygon) < 6 or len(polygon) % 2 == 1 for polygon in segmentation)
+    return sum(map(_is_bad_part, segmentation))
+
+
+def _is_bad_part(polygon: Sequence[Any]) -> bool:
+    return len(polygon) < 6 or len(polygon) % 2 == 1
+
+
+def decode_segmentation(segmentation: list | dict, height: int, width: int) -> np.ndarray:
+    """Pixels of a COCO ``segmentation``, by COCO's rule for polygons.
+
+    Args:
+        segmentation: polygons, whose usable parts are united, or run lengths, compressed or not;
+            sound by :func:`why_no_mask`.
+        height, width: of its picture, pixels.
+
+    Returns:
+        ``[height, width]`` uint8, 1 inside, in Fortran order as pycocotools has it.
+    """
+    if isinstance(segmentation, list):
+        # pycocotools would take four numbers for a box
+        parts = [part for part in segmentation if not _is_bad_part(part)]
+        return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(parts, height, width)))
+    if isinstance(segmentation['counts'], list):
+        return coco_mask.decode(coco_mask.frPyObjects(segmentation, height, width))
+    return coco_mask.decode(segmentation)
 
 
 def ordered_category_ids(coco: Any, classes: tuple[str, ...]) -> list[int]:

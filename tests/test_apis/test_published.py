@@ -283,9 +283,15 @@ def test_no_tensors(checkpoint):
 
 
 @pytest.mark.parametrize('wrap', [lambda arrays: arrays, lambda arrays: dict(model=arrays)])
-def test_arrays_instead_of_tensors(wrap):
-    with pytest.raises(LayoutError, match=r'holds numpy arrays; expected tensors.*from_numpy'):
-        convert_state_dict(wrap({'stem.conv1.weight': np.zeros(3, np.float32)}))
+def test_arrays_count_as_tensors(plain, wrap):
+    arrays = {f'module.{name}': value.numpy() for name, value in to_published(plain).items()}
+    arrays['module.backbone.bn1.weight'] = arrays['module.backbone.bn1.weight'].astype('>f4')
+    arrays['module.note'] = np.array('what is no number is left out')
+    converted, _ = convert_state_dict(wrap(arrays))
+    assert_same(converted, plain)
+    # they are the converter's own
+    converted['backbone.conv1.weight'].zero_()
+    assert arrays['module.backbone.conv1.weight'].any()
 
 
 def test_no_layout_fits(plain):
@@ -326,6 +332,20 @@ def test_every_tensor_that_does_not_fit_is_named(plain):
         'unexpected: bbox_head.extra',
     ]
     assert_same(before, model)  # nothing was loaded half
+
+
+def test_parts_without_any_tensor_are_counted(plain):
+    converted, _ = convert_state_dict(to_published(plain))
+    neck = [name for name in converted if name.startswith('neck.')]
+    only = {name: tensor for name, tensor in converted.items() if name not in neck}
+    with pytest.raises(LayoutError) as caught:
+        load_exactly(plain, only)
+    first, *lines = str(caught.value).splitlines()
+    assert first == (
+        'the file does not fit the model. It has nothing of these parts of the model (number of '
+        f'tensors): neck ({len(neck)}); one by one:'
+    )
+    assert [line.strip() for line in lines] == [f'missing: {name}' for name in neck]
 
 
 def test_two_tensors_of_one_name(deformable):

@@ -20,7 +20,7 @@ from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import HorizontalBoxes
 from mmdet.structures.mask import BitmapMasks
 from mmengine.registry import init_default_scope
-from mmengine.structures import InstanceData
+from mmengine.structures import InstanceData, PixelData
 
 from polarseg.apis import prepare_config
 from polarseg.datasets.transforms import TracePolarContours
@@ -30,7 +30,8 @@ CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 ALL = sorted(
     str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob('*.py') if '_base_' not in path.parts
 )
-OURS = [name for name in ALL if Path(name).name.startswith(('polar', 'centermask'))]
+OWN = ('polar', 'centermask', 'blendmask')
+OURS = [name for name in ALL if any(part.startswith(OWN) for part in Path(name).parts)]
 HEIGHT, WIDTH = 96, 128
 
 # What neither changes the code that runs nor, but for a network's depth, the layers' shapes: of the
@@ -102,6 +103,9 @@ def picture_with_objects(seed):
     )
     sample = DetDataSample(metainfo=meta, gt_instances=instances)
     sample.ignored_instances = InstanceData(bboxes=HorizontalBoxes(torch.zeros(0, 4)))
+    # what LoadThingSemantic paints: class index + 1
+    things = torch.from_numpy(masks.any(axis=0)[None].astype(np.uint8))
+    sample.gt_sem_seg = PixelData(sem_seg=things)
     return torch.from_numpy(image).permute(2, 0, 1).contiguous(), sample
 
 

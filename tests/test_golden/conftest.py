@@ -18,6 +18,10 @@ FAMILIES = {
     'centermask_units*': 'centermask_units',
     'centermask_*': 'centermask_network',
     'centermask2_*': 'centermask_network',
+    'layout_blendmask*': 'blendmask_layout',
+    'blendmask_units*': 'blendmask_units',
+    'blendmask_panoptic*': 'not_built',
+    'blendmask_*': 'blendmask_network',
 }
 NOT_BUILT = 'not_built'
 

@@ -7,7 +7,7 @@ import torch
 from mmengine.structures import InstanceData
 from pycocotools import mask as coco_mask
 
-from polarseg.structures import PolygonInstances, fill_polygon
+from polarseg.structures import PolygonInstances, clip_polygon, fill_polygon
 
 HEIGHT, WIDTH = 48, 64
 
@@ -150,3 +150,99 @@ def test_moving(polygons):
     assert attached.cpu().to_ndarray().any()
     assert InstanceData(masks=polygons).to('meta').masks.vertices.is_meta
     assert repr(polygons) == 'PolygonInstances(5 polygons of 9 vertices, 48x64)'
+
+
+WINDOW = (10.0, 5.0, 30.0, 25.0)
+
+
+def even_odd(polygons, xs, ys):
+    """Whether points are inside of an odd number of rings, by counting the edges to their right."""
+    inside = np.zeros(np.broadcast(xs, ys).shape, bool)
+    for polygon in polygons:
+        for (x1, y1), (x2, y2) in zip(polygon, np.roll(polygon, -1, axis=0)):
+            crosses = (y1 > ys) != (y2 > ys)
+            with np.errstate(divide='ignore', invalid='ignore'):
+                inside ^= crosses & (xs < x1 + (ys - y1) / (y2 - y1) * (x2 - x1))
+    return inside
+
+
+def shoelace(polygon):
+    x, y = np.asarray(polygon).T
+    return abs(x @ np.roll(y, 1) - y @ np.roll(x, 1)) / 2
+
+
+def assert_clipped(polygon, window=WINDOW):
+    """Inside of the window as before, nothing outside; at random points."""
+    parts = clip_polygon(polygon, window)
+    rng = np.random.default_rng(5)
+    xs, ys = rng.uniform(-5, 45, (2, 4000))
+    in_window = (xs > window[0]) & (xs < window[2]) & (ys > window[1]) & (ys < window[3])
+    found = np.sum([even_odd([part], xs, ys) for part in parts], axis=0)
+    # the parts do not overlap
+    np.testing.assert_array_equal(found, even_odd([polygon], xs, ys) & in_window)
+    for part in parts:
+        assert (part >= window[:2]).all()
+        assert (part <= window[2:]).all()
+    return parts
+
+
+@pytest.mark.parametrize('seed', range(25))
+@pytest.mark.parametrize('count', [3, 4, 9])
+def test_clipped_polygons_are_those_of_points(seed, count):
+    assert_clipped(np.random.default_rng(seed).uniform(0, 40, (count, 2)))
+
+
+def test_a_comb_becomes_its_teeth():
+    # three teeth pointing into the window from its left
+    comb = [(0, 6), (20, 6), (20, 9), (2, 9), (2, 12), (25, 12), (25, 15), (2, 15), (2, 20)]
+    parts = assert_clipped(np.array([*comb, (15.5, 20), (15.5, 24), (0, 24)]))
+    assert sorted(shoelace(part) for part in parts) == [5.5 * 4, 10 * 3, 15 * 3]
+
+
+def test_an_outline_that_touches_itself_keeps_its_hole():
+    ring = [(5, 10), (35, 10), (35, 20), (5, 20), (5, 15), (15, 15), (15, 18), (25, 18), (25, 12)]
+    ring = np.array([*ring, (15, 12), (15, 15), (5, 15)])
+    (part,) = assert_clipped(ring)
+    # COCO's rasterisation leaves the hole open, too
+    rle = coco_mask.frPyObjects([part.ravel().tolist()], HEIGHT, WIDTH)
+    mask = coco_mask.decode(rle)[..., 0]
+    assert mask.sum() == 20 * 10 - 10 * 6
+    assert not mask[13:17, 16:24].any()
+
+
+@pytest.mark.parametrize(
+    'polygon',
+    [
+        [(11, 6), (29, 7), (20, 24)],
+        [(10, 5), (30, 5), (30, 25), (10, 25)],
+        [(11, 6), (29, 24), (29, 6), (11, 24)],  # crosses itself
+    ],
+)
+def test_a_polygon_inside_of_the_window_stays_as_it_is(polygon):
+    (part,) = assert_clipped(np.array(polygon, np.float64))
+    np.testing.assert_array_equal(part, polygon)
+
+
+@pytest.mark.parametrize(
+    'polygon',
+    [
+        [(0, 0), (9, 0), (9, 9)],
+        [(0, 0), (10, 0), (10, 30), (0, 30)],  # along the border
+        [(0, 25), (40, 25), (20, 30)],
+        [(30, 10), (40, 10), (40, 20)],
+        [(9, 0), (9, 26), (40, 26), (8, 27)],  # around it
+        [(12, 7), (20, 7), (16, 7)],  # flat
+        [(0, 15), (40, 15), (20, 15)],
+        [(12, 7), (12, 7), (12, 7)],
+        [(12, 7), (20, 9)],
+        [],
+    ],
+)
+def test_nothing_is_left(polygon):
+    assert clip_polygon(np.reshape(np.array(polygon, np.float64), (-1, 2)), WINDOW) == []
+
+
+@pytest.mark.parametrize('polygon', [np.zeros(6), np.full((3, 2), np.nan), np.zeros((3, 3))])
+def test_what_is_no_polygon(polygon):
+    with pytest.raises(ValueError, match=r'polygon must be \[V, 2\] finite'):
+        clip_polygon(polygon, WINDOW)

@@ -282,6 +282,62 @@ def test_backbone_alone(tool, tmp_path, vovnet_config, imagenet):
     assert_loaded(vovnet_config, network)
 
 
+@pytest.fixture
+def dla_config(tmp_path):
+    """CONFIG with DLA-34, whose ImageNet weights come from a file in the same folder."""
+    file = tmp_path / 'dla.py'
+    file.write_text(
+        f"""
+_base_ = {str(CONFIG)!r}
+model = dict(
+    backbone=dict(_delete_=True, type='DLA', depth=34,
+                  init_cfg=dict(type='Pretrained', checkpoint={str(tmp_path / 'ours.pth')!r})),
+    neck=dict(in_channels=[128, 256, 512], start_level=0))
+"""
+    )
+    return file
+
+
+@pytest.mark.parametrize('prefix', ['', 'module.'])
+def test_dla_of_imagenet(tool, tmp_path, dla_config, prefix):
+    torch.manual_seed(0)
+    network = MODELS.build(dict(type='DLA'))
+    published = {f'{prefix}{name}': tensor for name, tensor in network.state_dict().items()}
+    published = {n: v for n, v in published.items() if 'num_batches_tracked' not in n}
+    published |= {f'{prefix}fc.weight': torch.ones(5, 512, 1, 1), f'{prefix}fc.bias': torch.ones(5)}
+    source, target = tmp_path / 'dla34.pth', tmp_path / 'ours.pth'
+    torch.save(published, source)
+    code, out, err = tool(source, target, '--config', dla_config, '--backbone')
+    assert code == 0, err
+    assert 'left out: fc.weight, fc.bias' in out
+    assert torch.load(target, weights_only=True)['meta']['layout'] == 'dla'
+    assert_loaded(dla_config, network)
+    # another depth is told by its shapes
+    code, _, err = tool(
+        source,
+        target,
+        '--config',
+        dla_config,
+        '--backbone',
+        '--cfg-options',
+        'model.backbone.depth=60',
+    )
+    assert code == 2
+    assert 'missing: level2.tree1.conv3.weight' in err
+
+
+def test_a_detector_whose_model_has_more_parts(tool, published, tmp_path):
+    content = torch.load(published[0], weights_only=True)
+    kept = {n: v for n, v in content['state_dict'].items() if not n.startswith('neck.')}
+    torch.save(kept, tmp_path / 'part.pth')
+    code, out, err = tool(tmp_path / 'part.pth', tmp_path / 'ours.pth', '--config', CONFIG)
+    assert (code, out) == (2, '')
+    count = len(content['state_dict']) - len(kept)
+    assert 'part.pth (polarmask-legacy): the file does not fit the model.' in err
+    assert f'nothing of these parts of the model (number of tensors): neck ({count})' in err
+    assert err.count('missing: neck.') == count
+
+
 def test_backbone_of_a_detector(tool, tmp_path, vovnet_config, imagenet):
     network, published = imagenet
     detector = {f'backbone.bottom_up.{name}': tensor for name, tensor in published.items()}

@@ -205,3 +205,52 @@ def test_what_does_not_exist_is_named(demo, tmp_path):
     assert code == 1
     assert 'batch_size must be at least 1' in err
     assert not (tmp_path / 'out').exists()
+
+
+@pytest.fixture(scope='module')
+def blendmask(tmp_path_factory):
+    """An untrained BlendMask: config and checkpoint."""
+    config = ROOT / 'configs/shapes/blendmask_V_19_slim_shapes.py'
+    torch.manual_seed(0)
+    model = MODELS.build(prepare_config(config).model)
+    model.init_weights()
+    file = tmp_path_factory.mktemp('blendmask') / 'epoch_1.pth'
+    torch.save(dict(state_dict=model.state_dict()), file)
+    return config, file
+
+
+def run_blendmask(monkeypatch, blendmask, source, out_dir, *arguments):
+    spec = importlib.util.spec_from_file_location('image_demo', TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    line = [TOOL, source, *blendmask, '--out-dir', out_dir, '--device', 'cpu', *arguments]
+    monkeypatch.setattr(sys, 'argv', list(map(str, line)))
+    module.main()
+    return sorted(annotation['score'] for annotation in results(out_dir).anns.values())
+
+
+def test_the_confidence_threshold_is_in_front_of_the_root(monkeypatch, blendmask, tmp_path):
+    """Untrained, class probability and centerness are about 0.01 and 0.5."""
+    picture = write_picture(tmp_path / 'a.png')
+    run = [monkeypatch, blendmask, picture]
+    low = run_blendmask(*run, tmp_path / 'low', '--confidence-threshold', 0.004)
+    assert low
+    assert all(0.004**0.5 - 1e-4 <= score < 0.2 for score in low)
+    middle = sorted(low)[len(low) // 2] ** 2
+    high = run_blendmask(*run, tmp_path / 'high', '--confidence-threshold', middle + 1e-5)
+    assert 0 < len(high) < len(low)
+    assert high[0] >= middle**0.5 - 1e-4
+    drawn = run_blendmask(
+        *run, tmp_path / 'drawn', '--confidence-threshold', 0.004, '--score-thr', 0.5
+    )
+    assert drawn == []
+
+
+def test_drawn_bases(monkeypatch, blendmask, tmp_path):
+    picture = write_picture(tmp_path / 'a.png')
+    run_blendmask(monkeypatch, blendmask, picture, tmp_path / 'out', '--draw-bases')
+    assert drawings(tmp_path / 'out') == ['a.png.bases.png', 'a.png.png']
+    # two columns, two rows, a gap between
+    assert cv2.imread(str(tmp_path / 'out/a.png.bases.png')).shape == (2 * 64 + 2, 2 * 96 + 2, 3)
+    run_blendmask(monkeypatch, blendmask, picture, tmp_path / 'without')
+    assert drawings(tmp_path / 'without') == ['a.png.png']

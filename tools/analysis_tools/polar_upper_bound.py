@@ -21,7 +21,6 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from pycocotools import mask as coco_mask
 
 from polarseg.ops import polar_ray_targets
 from polarseg.structures import (
@@ -32,7 +31,7 @@ from polarseg.structures import (
     mass_center,
     mass_centers,
 )
-from polarseg.structures.coco_format import is_box, why_no_mask
+from polarseg.structures.coco_format import decode_segmentation, is_box, why_no_mask
 from polarseg.structures.polar import EMPTY_RAY
 
 MODES = ('binned', 'exact')
@@ -189,17 +188,6 @@ def why_filtered(annotation: dict, height: int, width: int) -> str | None:
     return why_no_mask(annotation.get('segmentation'), [height, width])
 
 
-def rasterise(segmentation: list | dict, height: int, width: int) -> np.ndarray:
-    """All parts of a checked COCO ``segmentation`` as one ``[height, width]`` uint8 mask."""
-    if isinstance(segmentation, list):
-        # as the loader does; pycocotools would take four numbers for a box
-        parts = [part for part in segmentation if len(part) >= 6 and len(part) % 2 == 0]
-        return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(parts, height, width)))
-    if isinstance(segmentation['counts'], list):
-        return coco_mask.decode(coco_mask.frPyObjects(segmentation, height, width))
-    return coco_mask.decode(segmentation)
-
-
 def measure_masks(
     masks: Sequence[np.ndarray], contours: Sequence[np.ndarray], mode: str, num_rays: int
 ) -> tuple[list[float], list[float]]:
@@ -278,7 +266,7 @@ def _usable_masks(
     for annotation in picture.annotations:
         reason = why_filtered(annotation, picture.height, picture.width)
         if reason is None:
-            mask = rasterise(annotation['segmentation'], picture.height, picture.width)
+            mask = decode_segmentation(annotation['segmentation'], picture.height, picture.width)
             pixels = np.count_nonzero(mask)
             if size is not None:
                 mask = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
-from torch import Tensor
+from torch import Tensor, nn
 
 from polarseg.apis import (
     CheckpointError,
@@ -67,27 +67,35 @@ def check_files(args: argparse.Namespace) -> None:
         raise FileExistsError(f'{args.destination} is the source, which would be overwritten')
 
 
-def load_into_config(
-    args: argparse.Namespace, state_dict: dict[str, Tensor], layout: Layout
+def build_model(args: argparse.Namespace) -> nn.Module:
+    """The config's model or its backbone.
+
+    Raises:
+        OSError: the config does not exist.
+    """
+    cfg = prepare_config(args.config, cfg_options=args.cfg_options)
+    init_default_scope(cfg.get('default_scope', 'polarseg'))
+    # only the shapes count: no pretrained weights are fetched for this
+    return MODELS.build(cfg.model.backbone if args.backbone else cfg.model)
+
+
+def load_into_model(
+    args: argparse.Namespace, model: nn.Module, state_dict: dict[str, Tensor], layout: Layout
 ) -> dict[str, Tensor]:
-    """Load the tensors into the config's model or its backbone, and return what was loaded.
+    """Load the tensors into the model or backbone, and return what was loaded.
 
     Raises:
         LayoutError: they do not fit.
-        OSError: the config does not exist.
     """
     if layout.backbone_only and not args.backbone:
         raise LayoutError(f'{args.source} ({layout.name}) holds a backbone alone: add --backbone')
-    cfg = prepare_config(args.config, cfg_options=args.cfg_options)
-    init_default_scope(cfg.get('default_scope', 'polarseg'))
     if args.backbone and not layout.backbone_only:
         state_dict = backbone_tensors(state_dict)
-    # only the shapes count: no pretrained weights are fetched for this
-    model = MODELS.build(cfg.model.backbone if args.backbone else cfg.model)
     try:
         load_exactly(model, state_dict)
     except LayoutError as error:
-        raise LayoutError(f'{error}\n{layout.hint}'.rstrip()) from error
+        hint = f'\n{layout.hint}' if layout.hint else ''
+        raise LayoutError(f'{args.source} ({layout.name}): {error}{hint}') from error
     return state_dict
 
 
@@ -101,8 +109,11 @@ def convert(args: argparse.Namespace) -> str:
     """
     check_files(args)
     checkpoint = load_checkpoint_file(args.source)
-    converted, layout = convert_state_dict(checkpoint, args.layout)
-    state_dict = load_into_config(args, converted, layout)
+    model = build_model(args)
+    converted, layout = convert_state_dict(
+        checkpoint, args.layout, model=None if args.backbone else model
+    )
+    state_dict = load_into_model(args, model, converted, layout)
     source_meta = checkpoint.get('meta') if isinstance(checkpoint.get('meta'), dict) else {}
     meta = dict(
         converted_from=Path(args.source).name,

@@ -1,4 +1,4 @@
-"""Backbones by themselves: ImageNet weights of VoVNet and MobileNetV2, and timm's VoVNets.
+"""Backbones by themselves: ImageNet weights of VoVNet, MobileNetV2 and DLA, and timm's VoVNets.
 
 The tables of names also serve the detectors' layouts: they turn a published backbone's names into
 ours, both without prefix.
@@ -155,6 +155,16 @@ BACKBONES: tuple[Layout, ...] = (
         backbone_only=True,
         licence="Converted from torchvision's ImageNet weights of MobileNetV2, which stay under "
         'the terms of torchvision.',
+    ),
+    Layout(
+        name='dla',
+        marks=('base_layer.0.weight', 'level2.root.conv.weight'),
+        renames=(_without_prefix(r'(?:base_layer|level[0-5])\.'),),
+        ignores=(_CLASSIFIER,),
+        fills_counters=True,
+        backbone_only=True,
+        licence='Converted from ImageNet weights published by the authors of DLA; the weights stay '
+        'under their terms.',
     ),
     Layout(
         name='timm_vovnet_dw',

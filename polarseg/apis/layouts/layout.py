@@ -58,6 +58,8 @@ class Layout:
         backbone_only: a backbone's file: the marks may have any prefix, and our names have none.
         licence: note that goes into the converted file.
         hint: what to try where the tensors do not fit.
+        relatives: names of layouts that may fit a model better, such as one whose models have more
+            parts and therefore other numbers: they tell what such a model lacks.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Layout:
     backbone_only: bool = False
     licence: str = ''
     hint: str = ''
+    relatives: tuple[str, ...] = ()
 
     def fits(self, names: Collection[str]) -> bool:
         """Whether all marks are among the published names."""

@@ -8,7 +8,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-from pycocotools import mask as mask_utils
+
+from polarseg.structures.coco_format import decode_segmentation
 
 __all__ = ['contact_sheet']
 
@@ -24,13 +25,6 @@ _COLOURS = (
 )
 
 
-def _decode(annotation: dict[str, Any], height: int, width: int) -> np.ndarray:
-    segmentation = annotation['segmentation']
-    if isinstance(segmentation, list):
-        segmentation = mask_utils.merge(mask_utils.frPyObjects(segmentation, height, width))
-    return mask_utils.decode(segmentation)
-
-
 def _tile(
     image: np.ndarray, annotations: list[dict[str, Any]], names: dict[int, str], scale: int
 ) -> np.ndarray:
@@ -38,7 +32,8 @@ def _tile(
     size = (width * scale, height * scale)
     tile = cv2.resize(image, size, interpolation=cv2.INTER_NEAREST)
     for annotation in annotations:
-        mask = cv2.resize(_decode(annotation, height, width), size, interpolation=cv2.INTER_NEAREST)
+        mask = decode_segmentation(annotation['segmentation'], height, width)
+        mask = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)
         curves = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)[0]
         crowd = bool(annotation['iscrowd'])
         colour = (255, 255, 255) if crowd else _COLOURS[annotation['category_id'] % len(_COLOURS)]

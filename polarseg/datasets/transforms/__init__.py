@@ -1,6 +1,7 @@
 """Transforms: what is made from an annotation for each picture in the loader."""
 
 from polarseg.datasets.transforms.box_convention import BoxesToConvention
+from polarseg.datasets.transforms.instance_crop import BoxesFromMasks, InstanceAwareCrop
 from polarseg.datasets.transforms.polar_contours import (
     DropTinyMasks,
     PackPolarInputs,
@@ -8,11 +9,15 @@ from polarseg.datasets.transforms.polar_contours import (
 )
 from polarseg.datasets.transforms.polygon_annotations import LoadPolygonAnnotations
 from polarseg.datasets.transforms.shortest_edge_resize import ShortestEdgeResize
+from polarseg.datasets.transforms.thing_semantic import LoadThingSemantic
 
 __all__ = [
+    'BoxesFromMasks',
     'BoxesToConvention',
     'DropTinyMasks',
+    'InstanceAwareCrop',
     'LoadPolygonAnnotations',
+    'LoadThingSemantic',
     'PackPolarInputs',
     'ShortestEdgeResize',
     'TracePolarContours',

@@ -1,7 +1,7 @@
 """VoVNet V1 and V2: one-shot aggregation of a row of convolutions."""
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -11,9 +11,9 @@ from mmdet.models.layers.se_layer import ChannelAttention
 from mmengine.model import BaseModule, Sequential
 from mmengine.model.weight_init import constant_init
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from polarseg.models.backbones.staged import StagedBackbone, check_choice
 from polarseg.registry import MODELS
 
 __all__ = ['OSABlock', 'VoVNet']
@@ -175,13 +175,8 @@ class OSABlock(BaseModule):
         return self._aggregate(x)
 
 
-def _check_choice(name: str, value: object, choices: Iterable) -> None:
-    if value not in choices:
-        raise ValueError(f'{name} must be one of {[*choices]}, got {value!r}')
-
-
 @MODELS.register_module()
-class VoVNet(BaseModule):
+class VoVNet(StagedBackbone):
     """VoVNet: a stem of stride 4 and four stages of one-shot aggregation blocks.
 
     VoVNetV2 (arXiv 1911.06667, section 2.3) has ``attention='eSE'`` and ``identity=True``; VoVNetV1
@@ -231,19 +226,13 @@ class VoVNet(BaseModule):
         with_cp: bool = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(init_cfg or self._default_init())
-        _check_choice('arch', arch, _ARCHS)
-        _check_choice('attention', attention, _ATTENTIONS)
-        _check_choice('attention_blocks', attention_blocks, ('all', 'last'))
-        _check_choice('frozen_stages', frozen_stages, range(-1, 5))
-        if not out_indices or not set(out_indices) <= set(range(4)):
-            raise ValueError(f'out_indices must be of 0, 1, 2 and 3, got {out_indices!r}')
+        super().__init__(out_indices, frozen_stages, norm_eval, init_cfg or self._default_init())
+        check_choice('arch', arch, _ARCHS)
+        check_choice('attention', attention, _ATTENTIONS)
+        check_choice('attention_blocks', attention_blocks, ('all', 'last'))
         if len(stage_with_dcn) != 4:
             raise ValueError(f'stage_with_dcn must have four flags, got {stage_with_dcn!r}')
         self.arch = arch
-        self.out_indices = tuple(out_indices)
-        self.frozen_stages = frozen_stages
-        self.norm_eval = norm_eval
         self._layer_cfg = dict(
             conv_cfg=conv_cfg, norm_cfg=norm_cfg or dict(type='BN', requires_grad=False)
         )
@@ -264,7 +253,7 @@ class VoVNet(BaseModule):
         for stage in range(max(out_indices) + 1):
             blocks = self._make_stage(settings, stage, dcn if stage_with_dcn[stage] else None)
             self.add_module(f'stage{stage + 2}', blocks)
-        self._freeze_stages()
+        self.freeze_stages()
 
     @staticmethod
     def _default_init() -> list[dict]:
@@ -315,16 +304,13 @@ class VoVNet(BaseModule):
             )
         return Sequential(*blocks)
 
-    def _stages(self) -> list[nn.Module]:
-        return [getattr(self, f'stage{stage + 2}') for stage in range(max(self.out_indices) + 1)]
+    def stem_modules(self) -> list[nn.Module]:
+        """The stem."""
+        return [self.stem]
 
-    def _freeze_stages(self) -> None:
-        if self.frozen_stages < 0:
-            return
-        for module in (self.stem, *self._stages()[: self.frozen_stages]):
-            module.eval()
-            for parameter in module.parameters():
-                parameter.requires_grad = False
+    def stages(self) -> list[nn.Module]:
+        """``stage2`` and those that follow it."""
+        return [getattr(self, f'stage{stage + 2}') for stage in range(max(self.out_indices) + 1)]
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Pictures ``[N, 3, H, W]`` -> ``[N, C_i, H_i, W_i]`` of the stages in ``out_indices``.
@@ -334,18 +320,8 @@ class VoVNet(BaseModule):
         """
         x = self.stem(x)
         outputs = []
-        for number, stage in enumerate(self._stages()):
+        for number, stage in enumerate(self.stages()):
             x = stage(self.pool(x) if number else x)
             if number in self.out_indices:
                 outputs.append(x)
         return tuple(outputs)
-
-    def train(self, mode: bool = True) -> nn.Module:
-        """Training mode, in which frozen stages and, if ``norm_eval``, batch norms take no part."""
-        super().train(mode)
-        self._freeze_stages()
-        if mode and self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
-        return self

@@ -26,6 +26,8 @@ class BlendMask(IndependentPictures):
         blender: config of the :class:`~polarseg.models.Blender`.
         bases_from: whose feature maps the basis module sees, those of the 'neck' or those of the
             'backbone' (ablation).
+        return_bases: predictions carry ``pred_bases`` ``[K, h, w]`` too, of the picture without its
+            padding, at the bases' stride.
         kwargs: ``backbone``, ``neck``, ``bbox_head`` (:class:`~polarseg.models.BlendMaskHead`),
             ``train_cfg``, ``test_cfg`` (the post-processor's arguments), ``data_preprocessor``,
             ``init_cfg`` and ``split_batches``
@@ -37,12 +39,19 @@ class BlendMask(IndependentPictures):
     """
 
     def __init__(
-        self, *, basis_module: dict, blender: dict, bases_from: str = 'neck', **kwargs: Any
+        self,
+        *,
+        basis_module: dict,
+        blender: dict,
+        bases_from: str = 'neck',
+        return_bases: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if bases_from not in BASES_FROM:
             raise ValueError(f'bases_from must be one of {BASES_FROM}, got {bases_from!r}')
         self.bases_from = bases_from
+        self.return_bases = return_bases
         self.basis_module = MODELS.build(basis_module)
         self.blender = MODELS.build(blender)
         self._check_channels()
@@ -53,12 +62,12 @@ class BlendMask(IndependentPictures):
             raise ValueError(
                 f'basis_module.num_bases must be that of blender, {wanted}, got {bases}'
             )
-        wanted *= self.blender.attention_size**2
-        channels = self.bbox_head.top_layer.out_channels
-        if channels != wanted:
+        wanted = self.blender.attention_channels
+        found = self.bbox_head.top_layer.out_channels
+        if found != wanted:
             raise ValueError(
                 'bbox_head.top_channels must be num_bases times attention_size squared of blender, '
-                f'{wanted}, got {channels}'
+                f'{wanted}, got {found}'
             )
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
@@ -97,3 +106,11 @@ class BlendMask(IndependentPictures):
         bases = self.basis_module(basis_feats)
         results = self.blender.predict(bases, found, data_samples, rescale=rescale)
         self.add_pred_to_datasample(data_samples, results)
+        if self.return_bases:
+            self._add_bases(bases, data_samples)
+
+    def _add_bases(self, bases: Tensor, data_samples: list[DetDataSample]) -> None:
+        stride = self.basis_module.base_stride
+        for own, sample in zip(bases, data_samples):
+            height, width = (-(-side // stride) for side in sample.img_shape[:2])
+            sample.pred_bases = own[:, :height, :width]

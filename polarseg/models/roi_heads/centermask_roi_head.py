@@ -13,8 +13,9 @@ from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from polarseg.models.mask_heads import place_box_masks
 from polarseg.registry import MODELS, TASK_UTILS
-from polarseg.structures import BoxMaskInstances, area_ratios, crop_masks
+from polarseg.structures import area_ratios, crop_masks
 
 __all__ = ['CenterMaskRoIHead', 'Foreground']
 
@@ -280,21 +281,16 @@ class CenterMaskRoIHead(BaseModule):
         rescale: bool,
     ) -> InstanceData:
         """Boxes, masks and scores of one picture in the pixels of the output."""
-        boxes = found.bboxes
-        if rescale and 'scale_factor' in meta:
-            boxes = boxes / boxes.new_tensor(list(meta['scale_factor'])[:2]).repeat(2)
-        height, width = meta['ori_shape' if rescale else 'img_shape'][:2]
-        extent = boxes.new_tensor([width, height]).repeat(2)
-        edge = 1 if self.inclusive_boxes else 0
-        if self.clip_boxes:
-            boxes = boxes.clamp(min=0).minimum(extent - edge)
-        masks = BoxMaskInstances(
-            probabilities, boxes, height, width, rule=self.paste_rule, threshold=self.mask_threshold
-        )
-        finished = InstanceData(bboxes=boxes, scores=found.scores, labels=found.labels, masks=masks)
+        fields = dict(bboxes=found.bboxes, scores=found.scores, labels=found.labels)
         if mask_ious is not None:
-            finished.mask_scores = found.scores * mask_ious
-        if self.clip_boxes:
-            sides = boxes[:, 2:] - boxes[:, :2] + edge
-            finished = finished[(sides > 0).all(dim=1)]
-        return finished
+            fields['mask_scores'] = found.scores * mask_ious
+        return place_box_masks(
+            InstanceData(**fields),
+            probabilities,
+            meta,
+            rescale,
+            paste_rule=self.paste_rule,
+            threshold=self.mask_threshold,
+            clip_boxes=self.clip_boxes,
+            inclusive_boxes=self.inclusive_boxes,
+        )

@@ -15,13 +15,14 @@ from polarseg.apis.published import (
     detect_layout,
     load_exactly,
 )
-from polarseg.models import MobileNetV2, VoVNet
+from polarseg.models import DLA, MobileNetV2, VoVNet
 
 NAMES = dict(
     vovnet=published_vovnet_name,
     mobilenet=published_mobilenet_name,
     torchvision=torchvision_mobilenet_name,
     timm=timm_name,
+    dla=lambda name: name,
 )
 DCN = dict(dcn=dict(type='DCNv2', deform_groups=1), stage_with_dcn=(False, True, True, True))
 
@@ -74,6 +75,18 @@ def test_mobilenet(numbered, assert_filled, kind, layout, prefix):
     assert_filled(network)
 
 
+@pytest.mark.parametrize('depth', [34, 60, 102])
+@pytest.mark.parametrize('prefix', ['', 'module.', 'backbone.bottom_up.'])
+def test_dla(numbered, assert_filled, prefix, depth):
+    network = DLA(depth)
+    published = numbered(network, lambda name: prefix + name)
+    assert f'{prefix}level3.project.0.weight' in published
+    converted, layout = convert_state_dict(published)
+    assert layout.name == 'dla'
+    load_exactly(network, converted)
+    assert_filled(network)
+
+
 @pytest.mark.parametrize('attention', ['attn', 'ese'])
 @pytest.mark.parametrize('arch', ['V-19-slim', 'V-19-slim-dw', 'V-39'])
 def test_timm(numbered, assert_filled, attention, arch):
@@ -120,6 +133,7 @@ def test_timm_has_attention_in_the_last_block_alone(numbered):
         ),
         ('mobilenet', MobileNetV2(), ['conv.0.weight', 'conv.1.running_var', 'classifier.bias']),
         ('torchvision', MobileNetV2(), ['features.18.0.weight', 'classifier.1.bias']),
+        ('dla', DLA(), ['fc.weight', 'fc.bias']),
     ],
 )
 def test_classifiers_are_left_out(numbered, kind, network, extra):

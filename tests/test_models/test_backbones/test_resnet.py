@@ -97,6 +97,18 @@ def test_runs_and_starts_without_offsets(kind):
     assert all(conv.conv_offset.weight.grad is not None for conv in convs)
 
 
+def test_published_blocks_stride_before_the_deformable_convolution():
+    network = build(style='caffe', dcn_interval=3)
+    for stage in (network.layer2, network.layer3, network.layer4):
+        block = stage[0]
+        assert block.conv1.stride == (2, 2)
+        assert type(block.conv2) is ModulatedDeformConv2dPack
+        assert (*block.conv2.stride, *block.conv2.padding) == (1, 1, 1, 1)
+        assert block.conv2.bias is None
+        assert block.conv2.conv_offset.weight.shape[0] == 27  # 18 offsets, 9 masks
+        assert block.conv2.conv_offset.bias.shape == (27,)
+
+
 @pytest.mark.parametrize('interval', [0, -3, 1.5, '3'])
 def test_refuses_other_intervals(interval):
     with pytest.raises(ValueError, match='dcn_interval must be an integer of at least 1'):

@@ -1,0 +1,4 @@
+# Attention of M x M = 2 x 2 instead of 14 x 14
+_base_ = '../R_50_1x.py'
+
+model = dict(bbox_head=dict(top_channels=4 * 2**2), blender=dict(attention_size=2))

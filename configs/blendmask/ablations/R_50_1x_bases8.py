@@ -1,0 +1,8 @@
+# K = 8 bases instead of 4
+_base_ = '../R_50_1x.py'
+
+model = dict(
+    bbox_head=dict(top_channels=8 * 14**2),
+    basis_module=dict(num_bases=8),
+    blender=dict(num_bases=8),
+)

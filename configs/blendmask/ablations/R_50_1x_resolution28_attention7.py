@@ -1,0 +1,7 @@
+# R / K / M = 28 / 4 / 7 instead of 56 / 4 / 14
+_base_ = '../R_50_1x.py'
+
+model = dict(
+    bbox_head=dict(top_channels=4 * 7**2),
+    blender=dict(attention_size=7, resolution=28),
+)

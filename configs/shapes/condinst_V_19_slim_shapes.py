@@ -1,0 +1,11 @@
+# mmdet's CondInst on five kinds of synthetic shapes (docs/small_data.md)
+_base_ = [
+    '../_base_/models/condinst_V_19_slim_small.py',
+    '../_base_/datasets/shapes_five.py',
+    '../_base_/schedules/adamw_scratch.py',
+    '../_base_/default_runtime.py',
+]
+
+model = dict(bbox_head=dict(num_classes=5))
+default_hooks = dict(logger=dict(interval=25), checkpoint=dict(interval=3, max_keep_ckpts=1))
+randomness = dict(seed=0)
