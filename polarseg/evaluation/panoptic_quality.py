@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from polarseg.structures import PanopticMap
-from polarseg.structures.panoptic import VOID, count_pairs
+from polarseg.structures.panoptic import count_pairs
 from polarseg.structures.panoptic_files import Category
 
 __all__ = ['ClassQuality', 'PanopticQuality', 'Quality', 'match_segments', 'quality_table']
@@ -104,15 +104,8 @@ def _overlaps(prediction: PanopticMap, truth: PanopticMap) -> tuple[np.ndarray, 
     true_ids, ids, counts = count_pairs(truth.ids, prediction.ids)
     # row and column 0 are void's
     shared = np.zeros((len(truth.segments) + 1, len(prediction.segments) + 1), np.int64)
-    shared[_positions(truth, true_ids), _positions(prediction, ids)] = counts
+    shared[truth.positions(true_ids), prediction.positions(ids)] = counts
     return shared[1:, 1:], shared[0, 1:]
-
-
-def _positions(panoptic: PanopticMap, ids: np.ndarray) -> np.ndarray:
-    """Of each id the number of its segment, from 1; 0 for void."""
-    known = np.array([VOID, *(segment.id for segment in panoptic.segments)], np.int64)
-    order = np.argsort(known)
-    return order[np.searchsorted(known[order], ids)]
 
 
 def _columns(panoptic: PanopticMap) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -161,23 +161,28 @@ class PanopticMap:
         Returns:
             ``[H, W]`` uint8.
         """
-        chosen = {segment.id: labels.get(segment.category_id, void) for segment in self.segments}
-        chosen[VOID] = void
-        order = sorted(chosen)
-        table = np.array([chosen[number] for number in order], np.uint8)
-        return table[np.searchsorted(order, self.ids)]
+        chosen = [labels.get(segment.category_id, void) for segment in self.segments]
+        return np.array([void, *chosen], np.uint8)[self.positions(self.ids)]
+
+    def positions(self, ids: np.ndarray) -> np.ndarray:
+        """Where the segments of ids stand in :attr:`segments`, from 1; 0 for void.
+
+        Args:
+            ids: of this map, in an array of any shape.
+        """
+        known = np.array([VOID, *(segment.id for segment in self.segments)], np.int32)
+        order = np.argsort(known)
+        return order[np.searchsorted(known[order], ids)]
 
     def boxes(self) -> np.ndarray:
         """``[N, 4]`` int64 x, y, width, height of the segments in pixels, 0 without pixels."""
-        order = np.argsort([segment.id for segment in self.segments], kind='stable')
-        numbers = np.array([segment.id for segment in self.segments], np.int64)[order]
         starts, lengths = _runs(self.ids, within_rows=True)
         values = self.ids.reshape(-1)[starts]
         kept = values != VOID
         rows, left = np.divmod(starts[kept], max(self.ids.shape[1], 1))
-        target = order[np.searchsorted(numbers, values[kept])]
-        first = np.full((len(numbers), 2), np.iinfo(np.int64).max)
-        last = np.zeros((len(numbers), 2), np.int64)
+        target = self.positions(values[kept]) - 1
+        first = np.full((len(self.segments), 2), np.iinfo(np.int64).max)
+        last = np.zeros((len(self.segments), 2), np.int64)
         np.minimum.at(first, target, np.stack([left, rows], 1))
         np.maximum.at(last, target, np.stack([left + lengths[kept], rows + 1], 1))
         boxes = np.concatenate([first, last - first], 1)

@@ -10,10 +10,12 @@ from pycocotools import mask as coco_mask
 
 from polarseg.structures import masks_to_rle
 
-__all__ = ['draw_instances', 'instance_color']
+__all__ = ['draw_instances', 'draw_plate', 'enlarged', 'instance_color', 'plate_size']
 
 GOLDEN_RATIO = 0.618034
 MIN_SIDE = 480
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+FONT_SCALE = 0.4
 
 
 def instance_color(index: int) -> tuple[int, int, int]:
@@ -47,10 +49,7 @@ def draw_instances(
     Returns:
         ``[H * enlarge, W * enlarge, 3]`` uint8 BGR.
     """
-    if enlarge is None:
-        enlarge = max(1, round(MIN_SIDE / max(image.shape[:2])))
-    canvas = cv2.resize(image, None, fx=enlarge, fy=enlarge, interpolation=cv2.INTER_CUBIC)
-    canvas = np.ascontiguousarray(canvas)
+    canvas, enlarge = enlarged(image, enlarge)
     outlines = _outlines(instances, enlarge)
     for index in reversed(range(len(instances))):
         color = instance_color(index)
@@ -65,6 +64,22 @@ def draw_instances(
     if labels:
         _write_labels(canvas, instances, classes, enlarge)
     return canvas
+
+
+def enlarged(
+    image: np.ndarray, factor: int | None = None, side: int = MIN_SIDE
+) -> tuple[np.ndarray, int]:
+    """A copy of a picture to draw on, and the whole factor of its size.
+
+    Args:
+        image: ``[H, W, 3]`` uint8.
+        factor: None chooses one that makes the longer side about ``side`` pixels at least.
+        side: pixels.
+    """
+    if factor is None:
+        factor = max(1, round(side / max(image.shape[:2])))
+    canvas = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+    return np.ascontiguousarray(canvas), factor
 
 
 def _outlines(instances: InstanceData, enlarge: int) -> list[list[np.ndarray]] | None:
@@ -86,18 +101,28 @@ def _write_labels(
     canvas: np.ndarray, instances: InstanceData, classes: Sequence[str] | None, enlarge: int
 ) -> None:
     """Class and score on a dark plate at a corner of each box, the best on top, in place."""
-    font, size = cv2.FONT_HERSHEY_SIMPLEX, 0.4
     boxes = (instances.bboxes.detach().float().cpu().numpy() * enlarge).astype(int)
     texts = [_label(instances, index, classes) for index in range(len(instances))]
     plates = np.zeros((len(texts), 4), int)
     for index, text in enumerate(texts):
-        (width, height), base = cv2.getTextSize(text, font, size, 1)
-        plates[index] = _free_plate(boxes[index], (width, height + base), canvas, plates[:index])
+        plates[index] = _free_plate(boxes[index], plate_size(text), canvas, plates[:index])
     for text, plate in zip(reversed(texts), reversed(plates.tolist())):
-        x1, y1, x2, y2 = plate
-        base = cv2.getTextSize(text, font, size, 1)[1]
-        cv2.rectangle(canvas, (x1, y1), (x2, y2), (32, 32, 32), cv2.FILLED)
-        cv2.putText(canvas, text, (x1, y2 - base // 2), font, size, (255, 255, 255), 1, cv2.LINE_AA)
+        draw_plate(canvas, text, plate)
+
+
+def plate_size(text: str) -> tuple[int, int]:
+    """Width and height in pixels of a label's plate."""
+    (width, height), base = cv2.getTextSize(text, FONT, FONT_SCALE, 1)
+    return width, height + base
+
+
+def draw_plate(canvas: np.ndarray, text: str, plate: tuple[int, int, int, int]) -> None:
+    """White text on a dark plate x1, y1, x2, y2 of :func:`plate_size`, in place."""
+    x1, y1, x2, y2 = plate
+    base = cv2.getTextSize(text, FONT, FONT_SCALE, 1)[1]
+    place = (x1, y2 - base // 2)
+    cv2.rectangle(canvas, (x1, y1), (x2, y2), (32, 32, 32), cv2.FILLED)
+    cv2.putText(canvas, text, place, FONT, FONT_SCALE, (255, 255, 255), 1, cv2.LINE_AA)
 
 
 def _label(instances: InstanceData, index: int, classes: Sequence[str] | None) -> str:

@@ -211,6 +211,21 @@ def test_evaluation_of_several_metrics():
         set_evaluation(_config(), ['segm'])
 
 
+def test_evaluation_of_panoptic_quality(tmp_path):
+    metrics = [dict(type='polarseg.CocoPanopticQualityMetric'), dict(type='CocoInstanceMetric')]
+    cfg = _config(test_evaluator=metrics)
+    set_evaluation(cfg, ['segm'], format_only=True, outfile_prefix=str(tmp_path / 'out'))
+    files = dict(format_only=True, outfile_prefix=str(tmp_path / 'out'))
+    assert cfg.test_evaluator[0] == dict(metrics[0], **files)
+    assert cfg.test_evaluator[1] == dict(metrics[1], metric=['segm'], **files)
+    # it has nothing to choose from
+    with pytest.raises(ValueError, match='no test_evaluator takes metric'):
+        set_evaluation(_config(test_evaluator=metrics[:1]), ['segm'])
+    alone = _config(test_evaluator=metrics[0])
+    set_evaluation(alone, outfile_prefix=str(tmp_path / 'out'))
+    assert alone.test_evaluator.outfile_prefix == str(tmp_path / 'out')
+
+
 def test_drawing(path):
     cfg = prepare_config(path)
     draw_predictions(cfg)

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 from mmdet.structures import DetDataSample
-from mmengine.structures import InstanceData
+from mmengine.structures import InstanceData, PixelData
 
 from polarseg.registry import VISUALIZERS
-from polarseg.structures import BoxMaskInstances, PolygonInstances
+from polarseg.structures import BoxMaskInstances, PanopticMap, PolygonInstances, Segment
+from polarseg.visualization import stuff_color
 
 HEIGHT, WIDTH = 120, 160
 CORNERS = torch.tensor(
@@ -105,3 +106,41 @@ def test_instances_without_masks(draw):
     drawn = changed(visualizer.get_image())
     assert drawn[40:80, 18:23].any()
     assert not drawn[100:].any()
+
+
+def test_a_panoptic_map_is_drawn_instead_of_its_parts(draw_panoptic_sample, polygons):
+    ids = np.zeros((HEIGHT, WIDTH), np.int32)
+    ids[:, 80:] = 3
+    panoptic = PanopticMap(ids, [Segment(3, 2, isthing=False)])
+    sample = DetDataSample()
+    sample.pred_panoptic_seg = panoptic.to_pixel_data()
+    alone = draw_panoptic_sample(sample)
+    # the border lies one pixel before
+    assert not changed(alone)[:, :79].any()
+    assert changed(alone)[:, 80:].all()
+    blue, green, red = stuff_color(2)
+    expected = 0.5 * 128 + 0.5 * np.array([red, green, blue])
+    assert alone[0, -1] == pytest.approx(expected, abs=1)
+
+    sample.pred_instances = InstanceData(
+        bboxes=torch.zeros(2, 4),
+        scores=torch.tensor([0.9, 0.8]),
+        labels=torch.tensor([0, 1]),
+        masks=polygons,
+    )
+    sample.pred_sem_seg = PixelData(sem_seg=torch.ones(1, HEIGHT, WIDTH, dtype=torch.uint8))
+    assert (draw_panoptic_sample(sample) == alone).all()
+    assert {'pred_instances', 'pred_sem_seg'} <= set(sample.keys())
+
+
+@pytest.fixture
+def draw_panoptic_sample(request):
+    visualizer = VISUALIZERS.build(dict(type='InstanceVisualizer', name=request.node.name))
+    visualizer.dataset_meta = dict(classes=('cat', 'dog'), stuff_classes=('sky',))
+
+    def draw(sample):
+        picture = np.full((HEIGHT, WIDTH, 3), 128, np.uint8)
+        visualizer.add_datasample('picture', picture, sample, draw_gt=False)
+        return visualizer.get_image()
+
+    return draw

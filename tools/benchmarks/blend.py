@@ -1,4 +1,4 @@
-"""Measure BlendMask's blending and mask loss beside plain torch.
+"""Measure BlendMask's attention, blending and mask loss beside plain torch.
 
 python tools/benchmarks/blend.py --threads 1
 """
@@ -15,12 +15,18 @@ from peers.blend import blended, loss_and_gradients
 from torch import Tensor
 
 from polarseg.models import Blender
+from polarseg.models.dense_heads.dense_outputs import flatten_levels
+from polarseg.models.dense_heads.top_layer import TopLayer
 from polarseg.models.mask_heads.blending import blend_loss
 
 NUM_REGIONS = 40
 LOCATIONS = (200, 1000)
 DETECTIONS = (100, 1000)
 SIZES = dict(num_bases=4, attention_size=14, resolution=56)
+ATTENDED = (100, 1000)
+CHANNELS = 256
+# P3 to P7 of an 800 x 1333 picture, padded to 32
+LEVELS = ((100, 168), (50, 84), (25, 42), (13, 21), (7, 11))
 QUICK_REGIONS = 3
 QUICK_COUNTS = (5, 9)
 QUICK_SIZES = dict(num_bases=2, attention_size=4, resolution=8)
@@ -81,6 +87,27 @@ def prepare_logits(count: int, options: argparse.Namespace) -> Subject:
     return Subject(ours, {'torch, at once': Peer(plain, close(TOLERANCE))})
 
 
+def prepare_attention(count: int, options: argparse.Namespace) -> Subject:
+    """The attention of some locations of a picture; the peer convolves the whole maps."""
+    generator = torch.Generator().manual_seed(count)
+    channels, levels = (8, ((6, 9), (3, 5))) if options.quick else (CHANNELS, LEVELS)
+    layer = TopLayer(channels, 16 if options.quick else 784).to(options.device)
+    feats = [torch.randn(1, channels, *size, generator=generator) for size in levels]
+    feats = [feat.to(options.device) for feat in feats]
+    locations = sum(height * width for height, width in levels)
+    index = torch.randint(0, locations, (count,), generator=generator).to(options.device)
+
+    def ours() -> Tensor:
+        with torch.no_grad():
+            return layer.at(feats, index)
+
+    def everywhere() -> Tensor:
+        with torch.no_grad():
+            return flatten_levels([layer(feat) for feat in feats])[index]
+
+    return Subject(ours, {'torch, whole maps': Peer(everywhere, close(TOLERANCE))})
+
+
 def list_cases(options: argparse.Namespace) -> list[Case]:
     """All cases."""
     locations = QUICK_COUNTS if options.quick else LOCATIONS
@@ -89,10 +116,19 @@ def list_cases(options: argparse.Namespace) -> list[Case]:
         Case('BlendMask mask loss', f'{count} locations', partial(prepare_loss, count))
         for count in locations
     ]
-    return losses + [
-        Case('BlendMask blending', f'{count} detections', partial(prepare_logits, count))
-        for count in detections
+    attended = QUICK_COUNTS if options.quick else ATTENDED
+    attentions = [
+        Case('BlendMask attention', f'{count} locations', partial(prepare_attention, count))
+        for count in attended
     ]
+    return (
+        losses
+        + attentions
+        + [
+            Case('BlendMask blending', f'{count} detections', partial(prepare_logits, count))
+            for count in detections
+        ]
+    )
 
 
 def run(argv: Sequence[str] | None = None) -> int:

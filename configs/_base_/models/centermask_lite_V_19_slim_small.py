@@ -11,7 +11,12 @@ model = dict(
         strides=[8, 16, 32],
         assigner=dict(regress_ranges=[(-1, 32), (32, 64), (64, 1e8)]),
     ),
-    roi_head=_lite['roi_head'],
+    roi_head=dict(
+        **{key: value for key, value in _lite['roi_head'].items() if key != 'mask_head'},
+        # CenterMask2's attention starts with weights so large that from scratch it closes for good
+        # over what looks alike inside and outside, such as the holes of rings
+        mask_head=dict(**_lite['roi_head']['mask_head'], weight_init='original'),
+    ),
     # at most 8 foreground regions of a picture, to be quick on a CPU, as for Mask R-CNN beside it
     train_cfg=dict(roi=dict(sampler=dict(num=32))),
     test_cfg=dict(max_per_img=100),

@@ -11,10 +11,11 @@ __all__ = ['TopLayer']
 class TopLayer(nn.Conv2d):
     """3x3 convolution for what a head says beside class, box and centerness at a location.
 
-    BlendMask's attention (arXiv 2001.00309, section 3.1) has 784 channels, which makes this layer
-    two thirds of the head's arithmetic, but only the positive locations in training and the
-    detections in inference need it. :meth:`at` computes it there. The results and the gradients
-    are those of the convolution over the whole maps.
+    BlendMask's attention (arXiv 2001.00309, section 3.1) has 784 channels, which makes this layer a
+    quarter (four convolutions in each tower) to a half (three shared ones) of the head's
+    arithmetic, but only the positive locations in training and the detections in inference need
+    it. :meth:`at` computes it there. The results and the gradients are those of the convolution
+    over the whole maps.
 
     Args:
         in_channels: of the feature maps.
