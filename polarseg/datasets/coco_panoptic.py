@@ -39,9 +39,10 @@ class CocoPanopticInstanceDataset(CocoInstanceDataset):
         without_panoptic: ids of the pictures left out.
 
     Raises:
-        PanopticFileError: a file that is missing or not in the format; a picture that it lacks.
-        ValueError: a class that the file lacks, or that it has as stuff if it is a thing here, or
-            the other way round; beside that, what the instances raise.
+        FileNotFoundError: no ``panoptic_file``. PNGs are looked for when they are loaded.
+        PanopticFileError: a file that is not in the format, which is a ``ValueError``.
+        ValueError: pictures that the panoptic file lacks; a class that it lacks, or that it has as
+            stuff if it is a thing here, or the other way round; what the instances raise.
     """
 
     METAINFO = dict(

@@ -1,11 +1,11 @@
-"""Write the labels of stuff of a panoptic data set as PNGs, 0 for any thing and 255 for void.
+r"""Write the labels of stuff of a panoptic data set as PNGs, 0 for any thing and 255 for void.
 
 Training needs none: LoadPanopticLabels makes the same labels while it loads. The PNGs take less
 time to read, and are those that other programs expect (panoptic_stuff_train2017).
 
 Example::
 
-    python tools/dataset_converters/panoptic_stuff.py \\
+    python tools/dataset_converters/panoptic_stuff.py \
         data/coco/annotations/panoptic_train2017.json data/coco/panoptic_stuff_train2017 --workers 8
 """
 

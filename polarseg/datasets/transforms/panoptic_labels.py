@@ -44,8 +44,7 @@ class LoadPanopticLabels(BaseTransform):
 
         Raises:
             KeyError: if the data set gives no panoptic annotation.
-            PanopticFileError: if the panoptic PNG is missing or broken.
-            FileNotFoundError: if there is no prepared map.
+            FileNotFoundError: if there is no panoptic PNG or prepared map.
             ValueError: if a map is not what it should be, or the picture has been resized, cropped
                 or flipped before.
         """
