@@ -138,3 +138,34 @@ def published_blendmask_name(name, first_level=3):
     ours, theirs = next(pair for pair in _BLENDMASK_UNITS if name.startswith(pair[0]))
     name = name.replace(ours, theirs)
     return _tower_name(name) if '_tower.' in name else name
+
+
+_CENTERMASK2_UNITS = (
+    (r'^roi_head\.mask_head\.upsample\.', 'roi_heads.mask_head.deconv.'),
+    (r'^roi_head\.mask_head\.conv_logits\.', 'roi_heads.mask_head.predictor.'),
+    (r'^roi_head\.mask_head\.attention\.', 'roi_heads.mask_head.spatialAtt.'),
+    (r'^roi_head\.mask_head\.convs\.(\d)\.conv\.', 'roi_heads.mask_head.mask_fcn#.'),
+    (r'^roi_head\.mask_iou_head\.fc_mask_iou\.', 'roi_heads.maskiou_head.maskiou.'),
+    (r'^roi_head\.mask_iou_head\.convs\.(\d)\.', 'roi_heads.maskiou_head.maskiou_fcn#.'),
+    (r'^roi_head\.mask_iou_head\.fcs\.(\d)\.', 'roi_heads.maskiou_head.maskiou_fc#.'),
+)
+
+
+def published_centermask2_name(name, first_level=3):
+    """Our name of a tensor of CenterMask2 -> the published one.
+
+    Args:
+        name: ours.
+        first_level: of the pyramid: 3, or 2 in panoptic models.
+    """
+    if name.startswith('semantic_head.'):
+        return semantic_name(name, 'sem_seg_head')
+    if name.startswith(('backbone.stage', 'backbone.stem')):
+        return f'backbone.bottom_up.{published_vovnet_name(name.removeprefix("backbone."))}'
+    for pattern, theirs in _CENTERMASK2_UNITS:
+        match = re.match(pattern, name)
+        if match:
+            # theirs count from 1
+            number = str(int(match[1]) + 1) if match.groups() else ''
+            return theirs.replace('#', number) + name[match.end() :]
+    return published_blendmask_name(name, first_level)

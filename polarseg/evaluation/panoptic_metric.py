@@ -13,6 +13,7 @@ from polarseg.evaluation.mean_iou import MeanIoU, confusion_counts
 from polarseg.evaluation.panoptic_quality import PanopticQuality, match_segments, quality_table
 from polarseg.registry import METRICS
 from polarseg.structures import PanopticMap
+from polarseg.structures.panoptic import panoptic_classes
 from polarseg.structures.panoptic_files import (
     PanopticFiles,
     panoptic_annotation,
@@ -37,6 +38,8 @@ class CocoPanopticQualityMetric(BaseMetric):
     - ``pred_panoptic_seg``: a :class:`~polarseg.structures.PanopticMap` or its ``to_pixel_data``,
       at the size of the original picture. Categories 0 .. T-1 are ``classes`` of the data set's
       meta information (things), T .. T+S-1 its ``stuff_classes``; the file's ids are found by name.
+      What mmdet's panoptic models give (``sem_seg``, class + 1000 x instance) is taken, too, with
+      mmdet's meta information (``thing_classes``) or ours.
     - ``pred_sem_seg.sem_seg``, if there is one: ``[1, H, W]`` labels of the same size, 0 any thing,
       1 .. S stuff.
 
@@ -106,10 +109,11 @@ class CocoPanopticQualityMetric(BaseMetric):
                 fit; with the picture's id.
         """
         category_ids = dict(enumerate(self._category_ids()))
+        num_classes = tuple(map(len, self._class_names()))
         for sample in data_samples:
             number = sample['img_id']
             try:
-                found = PanopticMap.from_data(sample['pred_panoptic_seg'])
+                found = PanopticMap.from_data(sample['pred_panoptic_seg'], num_classes)
                 found = found.with_categories(category_ids)
                 self.results.append(self._picture(sample, found))
             except ValueError as error:
@@ -182,7 +186,7 @@ class CocoPanopticQualityMetric(BaseMetric):
         for places, counts in maps:
             total.confusion.reshape(-1)[places] += counts
         if self.classwise:
-            names = ('things', *self.dataset_meta['stuff_classes'])
+            names = ('things', *self._class_names()[1])
             lines = ['Semantic branch', '| class | IoU |', '|---|---|']
             for name, iou in zip(names, total.per_class().tolist()):
                 if iou == iou:
@@ -197,7 +201,7 @@ class CocoPanopticQualityMetric(BaseMetric):
     @property
     def _num_semantic(self) -> int:
         """Things are one class."""
-        return 1 + len(self.dataset_meta['stuff_classes'])
+        return 1 + len(self._class_names()[1])
 
     def _png_name(self, sample: Mapping[str, Any]) -> str:
         """That of the ground truth; of a picture without one, that of the photograph."""
@@ -206,14 +210,13 @@ class CocoPanopticQualityMetric(BaseMetric):
             return entry['file_name']
         return f'{Path(str(sample.get("img_path", sample["img_id"]))).stem}.png'
 
+    def _class_names(self) -> tuple[list[str], list[str]]:
+        return panoptic_classes(self.dataset_meta or {})
+
     def _category_ids(self) -> list[int]:
         """The file's category id of each contiguous category: things, then stuff."""
-        meta = self.dataset_meta or {}
-        missing = [key for key in ('classes', 'stuff_classes') if key not in meta]
-        if missing:
-            raise ValueError(f'the meta information of the data set has no {", ".join(missing)}')
-        wanted = [(name, True) for name in meta['classes']]
-        wanted += [(name, False) for name in meta['stuff_classes']]
+        things, stuff = self._class_names()
+        wanted = [(name, True) for name in things] + [(name, False) for name in stuff]
         ids = {(c.name, c.isthing): c.id for c in self.truth.categories}
         strange = [name for name, isthing in wanted if (name, isthing) not in ids]
         if strange:
@@ -228,6 +231,6 @@ class CocoPanopticQualityMetric(BaseMetric):
 
     def _semantic_labels(self) -> dict[int, int]:
         """Label of each of the file's categories: things 0, stuff from 1."""
-        things = len(self.dataset_meta['classes'])
+        things = len(self._class_names()[0])
         ids = self._category_ids()
         return {number: max(0, place - things + 1) for place, number in enumerate(ids)}

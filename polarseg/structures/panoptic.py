@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmdet.structures import INSTANCE_OFFSET
 from mmengine.structures import PixelData
 from torch import Tensor
 
-__all__ = ['VOID', 'PanopticMap', 'Segment', 'count_ids', 'count_pairs']
+__all__ = ['VOID', 'PanopticMap', 'Segment', 'count_ids', 'count_pairs', 'panoptic_classes']
 
 VOID = 0
 """Segment id of pixels that belong to no segment."""
@@ -112,19 +113,70 @@ class PanopticMap:
         return f'{type(self).__name__}({things} things, {stuff} stuff, {height}x{width})'
 
     @classmethod
-    def from_data(cls, data: 'PanopticMap | PixelData | Mapping[str, Any]') -> 'PanopticMap':
-        """The map of what a data sample holds: a map, :meth:`to_pixel_data`'s, or its dictionary.
+    def from_data(
+        cls,
+        data: 'PanopticMap | PixelData | Mapping[str, Any]',
+        num_classes: tuple[int, int] | None = None,
+    ) -> 'PanopticMap':
+        """The map of what a data sample holds.
+
+        Args:
+            data: a map, :meth:`to_pixel_data`'s, its dictionary, or ``sem_seg`` as mmdet's panoptic
+                heads give it (:meth:`from_offset_ids`).
+            num_classes: of things and of stuff, which mmdet's form needs.
 
         Raises:
-            ValueError: if ``data`` has no ``ids`` or no ``segments``.
+            ValueError: if ``data`` has no ``ids`` or no ``segments``, nor is in mmdet's form.
         """
         if isinstance(data, PanopticMap):
             return data
+        if data.get('ids') is None and data.get('sem_seg') is not None:
+            if num_classes is None:
+                raise ValueError("a sem_seg in mmdet's form needs the numbers of classes, got None")
+            joined = data.get('sem_seg')
+            return cls.from_offset_ids(joined[0] if joined.ndim == 3 else joined, *num_classes)
         missing = [key for key in ('ids', 'segments') if data.get(key) is None]
         if missing:
             raise ValueError(f'a panoptic result needs ids and segments, {missing} not found')
         ids = data.get('ids')
         return cls(ids[0] if ids.ndim == 3 else ids, data.get('segments'))
+
+    @classmethod
+    def from_offset_ids(
+        cls, joined: np.ndarray | Tensor, num_things: int, num_stuff: int
+    ) -> 'PanopticMap':
+        """The map of mmdet's panoptic heads: class + 1000 times the number of the instance.
+
+        Args:
+            joined: ``[H, W]`` integers. Classes are contiguous, things first; one more is void.
+                Instances count from 1; stuff has none.
+            num_things: T.
+            num_stuff: S.
+
+        Returns:
+            Segments in the order of their numbers in ``joined``, without scores.
+
+        Raises:
+            ValueError: if a class is above T + S, or stuff has an instance, or a thing none.
+        """
+        joined = _checked_ids(joined)
+        numbers = count_ids(joined)[0]
+        instances, classes = np.divmod(numbers, INSTANCE_OFFSET)
+        void = num_things + num_stuff
+        wrong = (classes > void) | ((classes < num_things) != (instances > 0))
+        if wrong.any():
+            raise ValueError(
+                f'expected class + {INSTANCE_OFFSET} x instance of {num_things} things, or one of '
+                f'{num_stuff} kinds of stuff from {num_things} on, or {void} (void), got '
+                f'{_some(numbers[wrong].tolist())}'
+            )
+        kept = classes < void
+        ids = np.where(kept, np.cumsum(kept), VOID)
+        segments = [
+            Segment(number, category, isthing=category < num_things)
+            for number, category in zip(ids[kept].tolist(), classes[kept].tolist())
+        ]
+        return cls(ids[np.searchsorted(numbers, joined)], segments)
 
     def to_pixel_data(self) -> PixelData:
         """For ``DetDataSample.pred_panoptic_seg``, which takes nothing else.
@@ -188,6 +240,22 @@ class PanopticMap:
         boxes = np.concatenate([first, last - first], 1)
         boxes[(last == 0).all(axis=1)] = 0
         return boxes
+
+
+def panoptic_classes(meta: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Names of things and of stuff in a data set's meta information.
+
+    Args:
+        meta: with ``stuff_classes``, and ``classes`` for the things; mmdet's panoptic data sets
+            have both kinds in ``classes``, and the things in ``thing_classes``.
+
+    Raises:
+        ValueError: if one of the two is missing.
+    """
+    missing = [key for key in ('classes', 'stuff_classes') if key not in meta]
+    if missing:
+        raise ValueError(f'the meta information of the data set has no {", ".join(missing)}')
+    return list(meta.get('thing_classes', meta['classes'])), list(meta['stuff_classes'])
 
 
 def count_ids(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

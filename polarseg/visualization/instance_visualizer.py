@@ -7,6 +7,7 @@ from mmengine.structures import InstanceData, PixelData
 
 from polarseg.registry import VISUALIZERS
 from polarseg.structures import PanopticMap
+from polarseg.structures.panoptic import panoptic_classes
 from polarseg.visualization.panoptic_drawing import draw_panoptic
 
 __all__ = ['InstanceVisualizer']
@@ -16,9 +17,9 @@ __all__ = ['InstanceVisualizer']
 class InstanceVisualizer(DetLocalVisualizer):
     """mmdet's visualizer that asks masks of polygons or boxes for their pixels.
 
-    Of a sample with ``pred_panoptic_seg`` (:meth:`~polarseg.structures.PanopticMap.to_pixel_data`)
-    that is drawn alone, by :func:`~polarseg.visualization.draw_panoptic`: instances and the
-    semantic map are in it.
+    Of a sample with ``pred_panoptic_seg`` (:meth:`~polarseg.structures.PanopticMap.to_pixel_data`,
+    or mmdet's form) that is drawn alone, by :func:`~polarseg.visualization.draw_panoptic`:
+    instances and the semantic map are in it.
     """
 
     def add_datasample(
@@ -48,9 +49,10 @@ class InstanceVisualizer(DetLocalVisualizer):
     def _draw_panoptic_seg(
         self, image: np.ndarray, panoptic_seg: PixelData, *args: object, **kwargs: object
     ) -> np.ndarray:
-        meta = self.dataset_meta or {}
-        names = [*meta.get('classes', ()), *meta.get('stuff_classes', ())]
-        panoptic = PanopticMap.from_data(panoptic_seg)
+        meta = dict(classes=(), stuff_classes=()) | (self.dataset_meta or {})
+        things, stuff = panoptic_classes(meta)
+        names = [*things, *stuff]
+        panoptic = PanopticMap.from_data(panoptic_seg, (len(things), len(stuff)))
         # pictures here are RGB; drawn at their own size, for what stands beside them
         drawn = draw_panoptic(image[..., ::-1], panoptic, names, enlarge=1, alpha=0.5)
         self.set_image(drawn[..., ::-1])

@@ -69,6 +69,38 @@ def test_samples_may_hold_the_map_itself(data):
     assert evaluate(plain, file) == evaluate(samples_of(predictions), file)
 
 
+def test_mmdets_panoptic_models(data):
+    """Class + 1000 x instance, and names of things and stuff together in the meta information."""
+    file, predictions = data
+    things, stuff = META['classes'], META['stuff_classes']
+    meta = dict(classes=things + stuff, thing_classes=things, stuff_classes=stuff)
+    samples, merged = [], {}
+    for number, panoptic in predictions.items():
+        joined = np.full(SHAPE, len(things) + len(stuff), np.int32)
+        for instance, segment in enumerate(panoptic.segments, start=1):
+            own = segment.category_id + 1000 * instance * segment.isthing
+            joined[panoptic.ids == segment.id] = own
+        sample = DetDataSample(metainfo=dict(img_id=number))
+        sample.pred_panoptic_seg = PixelData(sem_seg=torch.from_numpy(joined)[None])
+        samples.append(sample)
+        merged[number] = one_segment_of_each_stuff(panoptic)
+    expected = evaluate(samples_of(merged), file)
+    assert evaluate(samples, file, meta) == evaluate(samples, file) == expected
+    assert 20 < expected['coco_panoptic/PQ'] < 100
+
+
+def one_segment_of_each_stuff(panoptic):
+    """Mmdet's form has no instances of stuff."""
+    first, ids, segments = {}, panoptic.ids.copy(), []
+    for segment in panoptic.segments:
+        if segment.isthing or segment.category_id not in first:
+            first.setdefault(segment.category_id, segment.id)
+            segments.append(segment)
+        else:
+            ids[ids == segment.id] = first[segment.category_id]
+    return PanopticMap(ids, segments)
+
+
 def test_written_results_give_the_same(data, tmp_path):
     file, predictions = data
     prefix = str(tmp_path / 'run/results')

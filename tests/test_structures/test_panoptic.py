@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 from mmdet.structures import DetDataSample
+from mmengine.structures import PixelData
 
 from polarseg.structures import PanopticMap, Segment
-from polarseg.structures.panoptic import count_ids, count_pairs
+from polarseg.structures.panoptic import count_ids, count_pairs, panoptic_classes
 
 IDS = np.array([[0, 7, 7, 7], [2, 2, 7, 0], [2, 2, 300, 300]])
 SEGMENTS = [
@@ -117,6 +118,56 @@ def test_data_samples_hold_it():
         assert entries(found) == entries(panoptic)
     with pytest.raises(ValueError, match=r"\['segments'\] not found"):
         PanopticMap.from_data(dict(ids=IDS))
+
+
+# -- mmdet's form: class + 1000 x instance ---------------------------------------------------
+
+# 3 things, 2 kinds of stuff, 5 is void; two of class 2, one of class 0
+JOINED = np.array([[5, 2002, 2002, 1002], [3, 3, 2002, 5], [4, 3000, 3000, 4]])
+
+
+@pytest.mark.parametrize('make', [np.int64, np.int32, torch.tensor])
+def test_offset_ids(make):
+    found = PanopticMap.from_offset_ids(make(JOINED), 3, 2)
+    assert found.ids.tolist() == [[0, 4, 4, 3], [1, 1, 4, 0], [2, 5, 5, 2]]
+    assert [(s.id, s.category_id, s.isthing, s.area) for s in found.segments] == [
+        (1, 3, False, 2), (2, 4, False, 2), (3, 2, True, 1), (4, 2, True, 3), (5, 0, True, 2)
+    ]  # fmt: skip
+    assert all(segment.score is None for segment in found.segments)
+
+
+def test_offset_ids_in_data_samples():
+    expected = PanopticMap.from_offset_ids(JOINED, 3, 2)
+    sample = DetDataSample()
+    sample.pred_panoptic_seg = PixelData(sem_seg=torch.from_numpy(JOINED)[None])
+    for data in (sample.pred_panoptic_seg, sample.to_dict()['pred_panoptic_seg']):
+        found = PanopticMap.from_data(data, (3, 2))
+        assert (found.ids == expected.ids).all()
+        assert entries(found) == entries(expected)
+        with pytest.raises(ValueError, match='needs the numbers of classes, got None'):
+            PanopticMap.from_data(data)
+
+
+def test_offset_ids_of_nothing():
+    assert PanopticMap.from_offset_ids(np.full((2, 3), 5), 3, 2).segments == []
+    assert PanopticMap.from_offset_ids(np.zeros((0, 3), int), 3, 2).ids.shape == (0, 3)
+
+
+@pytest.mark.parametrize('wrong', [6, 999, 2, 1003, 4004])
+def test_offset_ids_that_mean_nothing(wrong):
+    """Classes beyond void, a thing without a number, stuff with one."""
+    with pytest.raises(ValueError, match=rf'3 things, .* 5 \(void\), got {wrong}$'):
+        PanopticMap.from_offset_ids(np.array([[3, wrong]]), 3, 2)
+
+
+def test_class_names_of_both_kinds_of_meta_information():
+    ours = dict(classes=('cat', 'dog'), stuff_classes=('sky',))
+    theirs = dict(
+        classes=('cat', 'dog', 'sky'), thing_classes=('cat', 'dog'), stuff_classes=('sky',)
+    )
+    assert panoptic_classes(ours) == panoptic_classes(theirs) == (['cat', 'dog'], ['sky'])
+    with pytest.raises(ValueError, match='has no stuff_classes'):
+        panoptic_classes(dict(classes=('cat',)))
 
 
 def test_segments_as_dictionaries():

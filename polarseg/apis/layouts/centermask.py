@@ -1,4 +1,7 @@
-"""CenterMask's files: of the original, on maskrcnn-benchmark, and of CenterMask2, on detectron2."""
+"""CenterMask's files: of the original, on maskrcnn-benchmark, and of CenterMask2, on detectron2.
+
+Those of CenterMask2 are of instances, or panoptic with a level P2.
+"""
 
 from torch import Tensor
 
@@ -9,6 +12,7 @@ from polarseg.apis.layouts.fcos import (
     detectron2_renames,
 )
 from polarseg.apis.layouts.layout import Layout, LayoutError, Rename, counted
+from polarseg.apis.layouts.panoptic import semantic_renames
 
 __all__ = ['CENTERMASK']
 
@@ -43,13 +47,16 @@ _ORIGINAL_RENAMES: tuple[Rename, ...] = (
     (r'^roi_heads\.maskiou\.(?:feature_extractor|predictor)\.', 'roi_head.mask_iou_head.'),
     *_MASK_HEADS,
 )
-_CENTERMASK2_RENAMES: tuple[Rename, ...] = (
-    *detectron2_renames(),
+_CENTERMASK2_HEADS: tuple[Rename, ...] = (
     (r'^roi_heads\.mask_head\.deconv\.', 'roi_head.mask_head.upsample.'),
     (r'^roi_heads\.mask_head\.predictor\.', 'roi_head.mask_head.conv_logits.'),
     (r'^roi_heads\.mask_head\.', 'roi_head.mask_head.'),
     (r'^roi_heads\.maskiou_head\.', 'roi_head.mask_iou_head.'),
     *_MASK_HEADS,
+)
+_CENTERMASK2_MARKS = (
+    'proposal_generator.fcos_head.cls_logits.weight',
+    'roi_heads.mask_head.predictor.weight',
 )
 _LICENCE = (
     'Converted from a checkpoint published by the authors of CenterMask, who allow use for '
@@ -69,16 +76,29 @@ CENTERMASK: tuple[Layout, ...] = (
         fills_counters=True,
         licence=_LICENCE,
     ),
+    # a panoptic file has all marks of the other, so it comes first
     Layout(
-        name='centermask2',
-        marks=(
-            'proposal_generator.fcos_head.cls_logits.weight',
-            'roi_heads.mask_head.predictor.weight',
+        name='centermask2_panoptic',
+        marks=(*_CENTERMASK2_MARKS, 'sem_seg_head.predictor.weight'),
+        renames=(
+            *detectron2_renames(first_level=2),
+            *_CENTERMASK2_HEADS,
+            *semantic_renames('sem_seg_head'),
         ),
-        renames=_CENTERMASK2_RENAMES,
         changes=(SCALES,),
         ignores=(NORMALISATION,),
         fills_counters=True,
         licence=_LICENCE,
+        relatives=('centermask2',),
+    ),
+    Layout(
+        name='centermask2',
+        marks=_CENTERMASK2_MARKS,
+        renames=(*detectron2_renames(), *_CENTERMASK2_HEADS),
+        changes=(SCALES,),
+        ignores=(NORMALISATION,),
+        fills_counters=True,
+        licence=_LICENCE,
+        relatives=('centermask2_panoptic',),
     ),
 )
