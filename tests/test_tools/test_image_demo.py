@@ -12,7 +12,7 @@ import torch
 from pycocotools.coco import COCO
 from tiny_detector import ROOT, environment
 
-from polarseg.apis import prepare_config
+from polarseg.apis import InstanceInferencer, prepare_config
 from polarseg.registry import MODELS
 
 CONFIG = ROOT / 'configs/shapes/polarmask_r18_shapes.py'
@@ -254,3 +254,40 @@ def test_drawn_bases(monkeypatch, blendmask, tmp_path):
     assert cv2.imread(str(tmp_path / 'out/a.png.bases.png')).shape == (2 * 64 + 2, 2 * 96 + 2, 3)
     run_blendmask(monkeypatch, blendmask, picture, tmp_path / 'without')
     assert drawings(tmp_path / 'without') == ['a.png.png']
+
+
+@pytest.fixture(scope='module')
+def panoptic(tmp_path_factory):
+    """An untrained panoptic BlendMask: config and checkpoint."""
+    config = ROOT / 'configs/shapes/blendmask_panoptic_V_19_slim_shapes.py'
+    torch.manual_seed(0)
+    model = MODELS.build(prepare_config(config).model)
+    model.init_weights()
+    file = tmp_path_factory.mktemp('panoptic') / 'epoch_1.pth'
+    torch.save(dict(state_dict=model.state_dict()), file)
+    return config, file
+
+
+def test_panoptic_map(monkeypatch, panoptic, tmp_path):
+    picture = write_picture(tmp_path / 'a.png')
+    run_blendmask(monkeypatch, panoptic, picture, tmp_path / 'out')
+    assert drawings(tmp_path / 'out') == ['a.png.png']
+    drawn = cv2.imread(str(tmp_path / 'out/a.png.png'))
+    # stuff fills the picture; the drawing is enlarged
+    assert drawn.shape[0] % 64 == 0 and drawn.shape[0] > 64
+    plain = cv2.resize(cv2.imread(str(picture)), drawn.shape[1::-1])
+    assert np.abs(drawn.astype(int) - plain).mean() > 20
+
+
+def test_the_confidence_threshold_is_that_of_panoptic_instances_too(panoptic):
+    config, checkpoint = panoptic
+    inferencer = InstanceInferencer(config, checkpoint, 'cpu')
+    picture = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+    inferencer.model.bbox_head.test_cfg['score_thr'] = 0.004
+    counts = []
+    for threshold in (0.004, 0.9):
+        inferencer.model.panoptic_fusion.instance_score_thr = threshold
+        (prediction,) = inferencer([picture])
+        counts.append(sum(segment.isthing for segment in prediction.panoptic.segments))
+        assert inferencer.draw(prediction).ndim == 3
+    assert counts[0] > counts[1] == 0
