@@ -33,6 +33,7 @@ __all__ = ['FCOSHead']
 
 CLS_NORMALIZERS = ('fg', 'fg_and_images', 'moving_fg', 'all')
 BOX_QUALITIES = ('ctrness', 'iou')
+GROUP_NORM = dict(type='GN', num_groups=32)
 MOVING_FG_START = 100.0
 MOVING_FG_MOMENTUM = 0.9
 
@@ -77,7 +78,7 @@ class FCOSHead(PointHead):
         inclusive_boxes: the published +1 box convention of the original model in assignment, NMS
             and clipping; the data set and ``BoxesToConvention`` must be told the same.
         conv_bias: whether the towers' convolutions have a bias; 'auto' is only without norm.
-        norm_cfg: normalisation in the towers.
+        norm_cfg: normalisation in the towers; None for none.
         norm_per_level: each level has normalisations of its own in the towers, as published for
             batch norms; else the levels share them.
         use_deformable: the last convolution of the class and of the box tower is a modulated
@@ -115,7 +116,7 @@ class FCOSHead(PointHead):
         clip_boxes: bool = False,
         inclusive_boxes: bool = False,
         conv_bias: bool | str = True,
-        norm_cfg: dict | None = None,
+        norm_cfg: dict | None = GROUP_NORM,
         norm_per_level: bool = False,
         use_deformable: bool = False,
         box_quality: str = 'ctrness',
@@ -157,7 +158,7 @@ class FCOSHead(PointHead):
 
         tower = dict(
             channels=feat_channels,
-            norm_cfg=norm_cfg or dict(type='GN', num_groups=32),
+            norm_cfg=norm_cfg,
             bias=conv_bias,
             norm_levels=len(self.strides) if norm_per_level else 0,
         )

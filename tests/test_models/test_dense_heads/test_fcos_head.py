@@ -41,6 +41,7 @@ OPTIONS = FLAVOURS | {
     'no center sampling': dict(
         assigner=dict(sampling_center=None, regress_ranges=[(-1, 32), (32, 64), (64, 1e8)])
     ),
+    'no norm': dict(norm_cfg=None),
     'batch norm': dict(norm_cfg=dict(type='BN'), conv_bias='auto'),
     'norm per level': dict(norm_cfg=dict(type='BN'), norm_per_level=True, stacked_share_convs=1),
     'deformable': dict(use_deformable=True, stacked_convs=2),
