@@ -34,8 +34,8 @@ class BlendMask(IndependentPictures):
             (:class:`~polarseg.models.detectors.independent_pictures.IndependentPictures`).
 
     Raises:
-        ValueError: if attention, bases and blender do not fit together, or for an unknown
-            ``bases_from``.
+        ValueError: if attention, bases and blender do not fit together, for a head with inclusive
+            boxes, or for an unknown ``bases_from``.
     """
 
     def __init__(
@@ -54,9 +54,14 @@ class BlendMask(IndependentPictures):
         self.return_bases = return_bases
         self.basis_module = MODELS.build(basis_module)
         self.blender = MODELS.build(blender)
-        self._check_channels()
+        self._check_parts()
 
-    def _check_channels(self) -> None:
+    def _check_parts(self) -> None:
+        if self.bbox_head.inclusive_boxes:
+            raise ValueError(
+                'bbox_head.inclusive_boxes must be False, as bases are pooled inside of continuous '
+                'boxes; the data have to say the same'
+            )
         bases, wanted = self.basis_module.num_bases, self.blender.num_bases
         if bases != wanted:
             raise ValueError(

@@ -164,6 +164,11 @@ def test_mixed_precision(ground_truth):
     assert found.masks.to_ndarray().shape == (len(found), SIZE, SIZE)
 
 
+def test_inclusive_boxes_are_refused():
+    with pytest.raises(ValueError, match=r'bbox_head\.inclusive_boxes must be False'):
+        build(inclusive_boxes=True)
+
+
 def test_parts_that_do_not_fit():
     with pytest.raises(ValueError, match=r'basis_module\.num_bases .* 2, got 3'):
         build(num_bases=3)
