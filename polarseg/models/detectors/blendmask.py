@@ -27,7 +27,8 @@ class BlendMask(IndependentPictures):
         bases_from: whose feature maps the basis module sees, those of the 'neck' or those of the
             'backbone' (ablation).
         return_bases: predictions carry ``pred_bases`` ``[K, h, w]`` too, of the picture without its
-            padding, at the bases' stride.
+            padding, at the bases' stride, and with an auxiliary head ``pred_basis_sem``
+            ``[1 + C, h, w]``, its class logits, at its stride.
         kwargs: ``backbone``, ``neck``, ``bbox_head`` (:class:`~polarseg.models.BlendMaskHead`),
             ``train_cfg``, ``test_cfg`` (the post-processor's arguments), ``data_preprocessor``,
             ``init_cfg`` and ``split_batches``
@@ -112,10 +113,14 @@ class BlendMask(IndependentPictures):
         results = self.blender.predict(bases, found, data_samples, rescale=rescale)
         self.add_pred_to_datasample(data_samples, results)
         if self.return_bases:
-            self._add_bases(bases, data_samples)
+            _add_maps('pred_bases', bases, self.basis_module.base_stride, data_samples)
+        if self.return_bases and self.basis_module.seg_head is not None:
+            logits = self.basis_module.semantic(basis_feats)
+            _add_maps('pred_basis_sem', logits, self.basis_module.sem_stride, data_samples)
 
-    def _add_bases(self, bases: Tensor, data_samples: list[DetDataSample]) -> None:
-        stride = self.basis_module.base_stride
-        for own, sample in zip(bases, data_samples):
-            height, width = (-(-side // stride) for side in sample.img_shape[:2])
-            sample.pred_bases = own[:, :height, :width]
+
+def _add_maps(name: str, maps: Tensor, stride: int, data_samples: list[DetDataSample]) -> None:
+    """Each sample's own map, without its padding."""
+    for own, sample in zip(maps, data_samples):
+        height, width = (-(-side // stride) for side in sample.img_shape[:2])
+        setattr(sample, name, own[:, :height, :width])

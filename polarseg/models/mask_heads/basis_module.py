@@ -14,7 +14,7 @@ from mmengine.model import BaseModule, caffe2_xavier_init
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polarseg.models.dense_heads.tower import build_tower
+from polarseg.models.layers.tower import build_tower
 from polarseg.registry import MODELS
 
 __all__ = ['ASPP', 'BasisModule', 'DeepLabBasis', 'ProtoNet']
