@@ -15,9 +15,15 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from mmengine.config import DictAction
+from mmengine.config import Config, DictAction
 
-from polarseg.apis import InstanceInferencer, Prediction, find_pictures, predictions_to_coco
+from polarseg.apis import (
+    InstanceInferencer,
+    Prediction,
+    find_pictures,
+    predictions_to_coco,
+    prepare_config,
+)
 from polarseg.visualization import draw_bases
 
 
@@ -50,14 +56,48 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--device', help="'cpu', 'cuda:0', ...; default: a GPU if there is one")
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='KEY=VALUE ...')
     args = parser.parse_args()
-    args.cfg_options = dict(args.cfg_options or {})
-    if args.confidence_threshold is not None:
-        args.cfg_options['model.test_cfg.score_thr'] = args.confidence_threshold
-    if args.draw_bases:
-        args.cfg_options['model.return_bases'] = True
     if args.score_thr is None:
         args.score_thr = 0.3 if args.confidence_threshold is None else 0.0
     return args
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """The config with the changes that the command line asks for.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the model has no such threshold.
+    """
+    cfg = prepare_config(args.config, cfg_options=args.cfg_options)
+    if args.confidence_threshold is not None:
+        # a threshold in another place would stay as it is without a word
+        if 'score_thr' not in (cfg.model.get('test_cfg') or {}):
+            raise ValueError(
+                f'--confidence-threshold sets model.test_cfg.score_thr, which {args.config} does '
+                'not have; name its own key in --cfg-options'
+            )
+        cfg.model.test_cfg.score_thr = args.confidence_threshold
+    return cfg
+
+
+def build_inferencer(args: argparse.Namespace) -> InstanceInferencer:
+    """The model of the command line.
+
+    Raises:
+        OSError, RuntimeError, ValueError: if files or options do not fit.
+    """
+    inferencer = InstanceInferencer(load_config(args), args.checkpoint, args.device)
+    if args.draw_bases:
+        if not hasattr(inferencer.model, 'return_bases'):
+            raise ValueError(
+                f'--draw-bases needs a BlendMask, {args.config} is a '
+                f'{type(inferencer.model).__name__}'
+            )
+        inferencer.model.return_bases = True
+    fusion = getattr(inferencer.model, 'panoptic_fusion', None)
+    if fusion is not None and args.confidence_threshold is not None:
+        fusion.instance_score_thr = args.confidence_threshold
+    return inferencer
 
 
 def drawing_paths(pictures: Sequence[Path], out_dir: Path) -> dict[Path, Path]:
@@ -94,10 +134,7 @@ def main() -> None:
 
     try:
         pictures = find_pictures(args.source)
-        inferencer = InstanceInferencer(args.config, args.checkpoint, args.device, args.cfg_options)
-        fusion = getattr(inferencer.model, 'panoptic_fusion', None)
-        if fusion is not None and args.confidence_threshold is not None:
-            fusion.instance_score_thr = args.confidence_threshold
+        inferencer = build_inferencer(args)
         predictions = inferencer(pictures, args.batch_size, on_unreadable=skip)
     except (OSError, RuntimeError, ValueError) as error:
         sys.exit(f'error: {error}')

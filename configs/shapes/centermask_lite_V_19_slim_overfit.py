@@ -10,8 +10,8 @@ _base_ = [
 model = dict(
     bbox_head=dict(num_classes=5),
     roi_head=dict(
-        # from scratch, the attention that CenterMask2 starts with closes for good over what looks
-        # alike inside and outside of an object, such as the hole of a ring
+        # from scratch with CenterMask2's initial weights, the attention closes for good over what
+        # looks alike inside and outside of an object, such as the hole of a ring
         mask_head=dict(num_classes=5, weight_init='original'),
         mask_iou_head=dict(num_classes=5),
     ),

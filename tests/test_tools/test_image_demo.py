@@ -291,3 +291,21 @@ def test_the_confidence_threshold_is_that_of_panoptic_instances_too(panoptic):
         counts.append(sum(segment.isthing for segment in prediction.panoptic.segments))
         assert inferencer.draw(prediction).ndim == 3
     assert counts[0] > counts[1] == 0
+
+
+def test_options_that_a_model_has_no_use_for(demo, tmp_path):
+    picture = write_picture(tmp_path / 'a.png')
+    code, _, err = demo(picture, tmp_path / 'out', '--draw-bases')
+    assert code == 1
+    assert '--draw-bases needs a BlendMask' in err
+    assert 'is a PolarMask' in err
+    assert not (tmp_path / 'out').exists()
+
+
+def test_a_threshold_in_another_place_is_not_taken_in_silence(monkeypatch, blendmask, tmp_path):
+    """Detectors of two stages have a threshold for each."""
+    picture = write_picture(tmp_path / 'a.png')
+    config = ROOT / 'configs/shapes/mask-rcnn_V_19_slim_shapes.py'
+    line = ['--confidence-threshold', 0.3]
+    with pytest.raises(SystemExit, match=r'sets model.test_cfg.score_thr, which .* does not have'):
+        run_blendmask(monkeypatch, (config, blendmask[1]), picture, tmp_path / 'out', *line)

@@ -45,6 +45,8 @@ model = dict(
         top_channels=784,
         top_on_reg=True,
         use_scale=False,
+        # there is no published BlendMask of the other convention, and the model refuses it
+        inclusive_boxes=False,
         norm_cfg=dict(type='GN', num_groups=32),
         assigner=dict(
             type='PointAssigner',

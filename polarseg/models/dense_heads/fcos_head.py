@@ -18,8 +18,8 @@ from polarseg.models.dense_heads.dense_outputs import (
     select_candidates,
 )
 from polarseg.models.dense_heads.point_head import PointHead
-from polarseg.models.dense_heads.tower import build_tower
 from polarseg.models.layers import ModulatedDeformConv2dPack
+from polarseg.models.layers.tower import GROUP_NORM, build_tower
 from polarseg.models.losses.fcos_iou_loss import distance_iou
 from polarseg.models.task_modules import (
     PointPostprocessor,
@@ -32,7 +32,7 @@ from polarseg.registry import MODELS
 __all__ = ['FCOSHead']
 
 CLS_NORMALIZERS = ('fg', 'fg_and_images', 'moving_fg', 'all')
-BOX_QUALITIES = ('ctrness', 'iou')
+QUALITY_LOSSES = {'ctrness': 'loss_centerness', 'iou': 'loss_iou'}
 MOVING_FG_START = 100.0
 MOVING_FG_MOMENTUM = 0.9
 
@@ -77,7 +77,7 @@ class FCOSHead(PointHead):
         inclusive_boxes: the published +1 box convention of the original model in assignment, NMS
             and clipping; the data set and ``BoxesToConvention`` must be told the same.
         conv_bias: whether the towers' convolutions have a bias; 'auto' is only without norm.
-        norm_cfg: normalisation in the towers.
+        norm_cfg: normalisation in the towers; None for none.
         norm_per_level: each level has normalisations of its own in the towers, as published for
             batch norms; else the levels share them.
         use_deformable: the last convolution of the class and of the box tower is a modulated
@@ -115,7 +115,7 @@ class FCOSHead(PointHead):
         clip_boxes: bool = False,
         inclusive_boxes: bool = False,
         conv_bias: bool | str = True,
-        norm_cfg: dict | None = None,
+        norm_cfg: dict | None = GROUP_NORM,
         norm_per_level: bool = False,
         use_deformable: bool = False,
         box_quality: str = 'ctrness',
@@ -144,8 +144,10 @@ class FCOSHead(PointHead):
             raise ValueError(
                 f'cls_normalizer must be one of {CLS_NORMALIZERS}, got {cls_normalizer!r}'
             )
-        if box_quality not in BOX_QUALITIES:
-            raise ValueError(f'box_quality must be one of {BOX_QUALITIES}, got {box_quality!r}')
+        if box_quality not in QUALITY_LOSSES:
+            raise ValueError(
+                f'box_quality must be one of {tuple(QUALITY_LOSSES)}, got {box_quality!r}'
+            )
         self.norm_on_bbox = norm_on_bbox
         self.centerness_on_reg = centerness_on_reg
         self.cls_normalizer = cls_normalizer
@@ -157,7 +159,7 @@ class FCOSHead(PointHead):
 
         tower = dict(
             channels=feat_channels,
-            norm_cfg=norm_cfg or dict(type='GN', num_groups=32),
+            norm_cfg=norm_cfg,
             bias=conv_bias,
             norm_levels=len(self.strides) if norm_per_level else 0,
         )
@@ -237,7 +239,8 @@ class FCOSHead(PointHead):
                 published.
 
         Returns:
-            ``loss_cls``, ``loss_bbox`` and ``loss_centerness``.
+            ``loss_cls``, ``loss_bbox`` and ``loss_centerness``, or ``loss_iou`` with
+            ``box_quality='iou'``.
         """
         sizes = [score.shape[-2:] for score in cls_scores]
         targets = self.get_targets(sizes, batch_gt_instances, cls_scores[0].device)
@@ -269,7 +272,7 @@ class FCOSHead(PointHead):
         if self.box_quality == 'iou':
             quality = distance_iou(bbox_pred.detach(), distances)
             box_weights = PositiveWeights(None, positives.clamp(min=1))
-        return dict(
+        losses = dict(
             loss_cls=self.loss_cls(
                 flatten_levels(cls_scores),
                 targets.labels,
@@ -278,12 +281,11 @@ class FCOSHead(PointHead):
             loss_bbox=self.loss_bbox(
                 bbox_pred, distances, weight=box_weights.centerness, avg_factor=box_weights.total
             ),
-            loss_centerness=self.loss_centerness(
-                flatten_levels(centernesses)[positive, 0],
-                quality,
-                avg_factor=positives.clamp(min=1),
-            ),
         )
+        losses[QUALITY_LOSSES[self.box_quality]] = self.loss_centerness(
+            flatten_levels(centernesses)[positive, 0], quality, avg_factor=positives.clamp(min=1)
+        )
+        return losses
 
     def get_targets(
         self,

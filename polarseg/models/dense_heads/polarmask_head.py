@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from polarseg.models.dense_heads.dense_outputs import flatten_levels, select_candidates
 from polarseg.models.dense_heads.point_head import PointHead
 from polarseg.models.dense_heads.polar_decoder import HeadOutputs, decode_candidates
-from polarseg.models.dense_heads.tower import build_tower
+from polarseg.models.layers.tower import GROUP_NORM, build_tower
 from polarseg.models.task_modules import (
     box_centerness,
     point_targets,
@@ -74,7 +74,7 @@ class PolarMaskHead(PointHead):
             mmdet's heads do. The published models count on each process by itself.
         assigner: config of the :class:`~polarseg.models.task_modules.PointAssigner`.
         loss_cls, loss_bbox, loss_mask, loss_centerness: configs of the losses.
-        norm_cfg: normalisation in the towers.
+        norm_cfg: normalisation in the towers; None for none.
         train_cfg: unused, kept for mmdet's interface.
         test_cfg: arguments of the :class:`~polarseg.models.task_modules.PointPostprocessor`.
         init_cfg: initialisation; the default is N(0, 0.01) with class prior 0.01.
@@ -104,7 +104,7 @@ class PolarMaskHead(PointHead):
         loss_bbox: dict | None = None,
         loss_mask: dict | None = None,
         loss_centerness: dict | None = None,
-        norm_cfg: dict | None = None,
+        norm_cfg: dict | None = GROUP_NORM,
         train_cfg: dict | None = None,
         test_cfg: dict | None = None,
         init_cfg: dict | None = None,
@@ -139,7 +139,7 @@ class PolarMaskHead(PointHead):
             in_channels=in_channels,
             channels=feat_channels,
             num_convs=stacked_convs,
-            norm_cfg=norm_cfg or dict(type='GN', num_groups=32),
+            norm_cfg=norm_cfg,
             conv_cfg=conv_cfg,
             # the published deformable towers keep the bias in front of the normalisation;
             # unmodulated convolutions ('DCN', of any scope) cannot have one

@@ -54,7 +54,7 @@ class TopLayer(nn.Conv2d):
 def _patches(level: Tensor, picture: Tensor, location: Tensor) -> Tensor:
     """``[K, 9, C]`` 3x3 neighbourhoods row by row, zeros beyond the border."""
     height, width = level.shape[-2:]
-    step = torch.tensor([-1, 0, 1], device=level.device)
+    step = torch.arange(-1, 2, device=level.device)
     row = (location // width)[:, None] + step.repeat_interleave(3)
     column = (location % width)[:, None] + step.repeat(3)
     inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)

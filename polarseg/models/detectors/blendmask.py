@@ -27,15 +27,16 @@ class BlendMask(PanopticDetector):
         bases_from: whose feature maps the basis module sees, those of the 'neck' or those of the
             'backbone' (ablation).
         return_bases: predictions carry ``pred_bases`` ``[K, h, w]`` too, of the picture without its
-            padding, at the bases' stride.
+            padding, at the bases' stride, and with an auxiliary head ``pred_basis_sem``
+            ``[1 + C, h, w]``, its class logits, at its stride.
         kwargs: ``backbone``, ``neck``, ``bbox_head`` (:class:`~polarseg.models.BlendMaskHead`),
             ``train_cfg``, ``test_cfg`` (the post-processor's arguments), ``data_preprocessor``,
             ``init_cfg``, and what is described at
             :class:`~polarseg.models.detectors.panoptic.PanopticDetector`.
 
     Raises:
-        ValueError: if attention, bases and blender do not fit together, or for an unknown
-            ``bases_from``.
+        ValueError: if attention, bases and blender do not fit together, for a head with inclusive
+            boxes, or for an unknown ``bases_from``.
     """
 
     def __init__(
@@ -54,9 +55,14 @@ class BlendMask(PanopticDetector):
         self.return_bases = return_bases
         self.basis_module = MODELS.build(basis_module)
         self.blender = MODELS.build(blender)
-        self._check_channels()
+        self._check_parts()
 
-    def _check_channels(self) -> None:
+    def _check_parts(self) -> None:
+        if self.bbox_head.inclusive_boxes:
+            raise ValueError(
+                'bbox_head.inclusive_boxes must be False, as bases are pooled inside of continuous '
+                'boxes; the data have to say the same'
+            )
         bases, wanted = self.basis_module.num_bases, self.blender.num_bases
         if bases != wanted:
             raise ValueError(
@@ -111,10 +117,14 @@ class BlendMask(PanopticDetector):
         self.add_pred_to_datasample(data_samples, results)
         self.add_semantics(feats, data_samples, rescale)
         if self.return_bases:
-            self._add_bases(bases, data_samples)
+            _add_maps('pred_bases', bases, self.basis_module.base_stride, data_samples)
+        if self.return_bases and self.basis_module.seg_head is not None:
+            logits = self.basis_module.semantic(basis_feats)
+            _add_maps('pred_basis_sem', logits, self.basis_module.sem_stride, data_samples)
 
-    def _add_bases(self, bases: Tensor, data_samples: list[DetDataSample]) -> None:
-        stride = self.basis_module.base_stride
-        for own, sample in zip(bases, data_samples):
-            height, width = (-(-side // stride) for side in sample.img_shape[:2])
-            sample.pred_bases = own[:, :height, :width]
+
+def _add_maps(name: str, maps: Tensor, stride: int, data_samples: list[DetDataSample]) -> None:
+    """Each sample's own map, without its padding."""
+    for own, sample in zip(maps, data_samples):
+        height, width = (-(-side // stride) for side in sample.img_shape[:2])
+        setattr(sample, name, own[:, :height, :width])

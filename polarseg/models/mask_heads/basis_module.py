@@ -14,7 +14,7 @@ from mmengine.model import BaseModule, caffe2_xavier_init
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polarseg.models.dense_heads.tower import build_tower
+from polarseg.models.layers.tower import build_tower
 from polarseg.registry import MODELS
 
 __all__ = ['ASPP', 'BasisModule', 'DeepLabBasis', 'ProtoNet']
@@ -157,23 +157,19 @@ class BasisModule(BaseModule):
             Bases ``[B, K, H, W]``, and ``loss_basis_sem`` unless there is no auxiliary head.
 
         Raises:
-            ValueError: if a label map is missing or of another size than the features.
+            ValueError: if a label map is missing, of another size than the features, or has labels
+                above ``num_classes``.
         """
         bases = self(feats)
         if self.seg_head is None:
             return bases, {}
         logits = self.semantic(feats)
-        labels = self._labels(batch_data_samples)
-        if labels.shape[1:] != logits.shape[2:]:
-            raise ValueError(
-                f'thing-semantic maps must have the size of the batch, at stride {self.sem_stride} '
-                f'{list(logits.shape[2:])}, got {list(labels.shape[1:])}'
-            )
+        labels = self._labels(batch_data_samples, logits.shape[2:])
         loss = F.cross_entropy(logits.float(), labels.to(logits.device))
         return bases, dict(loss_basis_sem=self.loss_weight * loss)
 
-    def _labels(self, batch_data_samples: Sequence[DetDataSample]) -> Tensor:
-        """``[B, h, w]`` int64, the top left pixel of every block.
+    def _labels(self, batch_data_samples: Sequence[DetDataSample], size: tuple[int, int]) -> Tensor:
+        """``[B, h, w]`` int64 for a size (h, w), the top left pixel of every block.
 
         A block that the map cuts off counts, as the feature maps' sizes are rounded up.
         """
@@ -183,9 +179,24 @@ class BasisModule(BaseModule):
                 f'the auxiliary loss needs gt_sem_seg, which the transform LoadThingSemantic '
                 f'makes, got samples without it: {missing}'
             )
-        maps = [sample.gt_sem_seg.sem_seg[0] for sample in batch_data_samples]
         step = self.sem_stride
-        return torch.stack([own[::step, ::step] for own in maps]).long()
+        maps = [sample.gt_sem_seg.sem_seg[0, ::step, ::step] for sample in batch_data_samples]
+        wrong = [list(own.shape) for own in maps if own.shape != size]
+        if wrong:
+            raise ValueError(
+                'thing-semantic maps must have the size of the batch (pad_seg=True and '
+                f'seg_pad_value=0 of the DetDataPreprocessor pad them), at stride {step} '
+                f'{list(size)}, got {wrong[0]}'
+            )
+        labels = torch.stack(maps).long()
+        # on a GPU, the loss would end in a device-side assertion
+        largest = int(labels.max())
+        if largest > self.num_classes:
+            raise ValueError(
+                f'thing-semantic maps must have labels up to num_classes of the basis module, '
+                f'{self.num_classes}, got {largest}'
+            )
+        return labels
 
 
 @MODELS.register_module()

@@ -22,6 +22,8 @@ __all__ = ['Blender']
 # few enough maps of 4 x 56 x 56 for a CPU's caches, enough of them to fill a GPU
 CPU_CHUNK = 32
 GPU_CHUNK = 256
+FAR = 1e9
+"""Pixels; beyond it, where a diverged network may put boxes, all is outside of the map."""
 
 
 @MODELS.register_module()
@@ -126,6 +128,8 @@ class Blender(nn.Module):
         """``[N, K, R, R]`` bases inside of the regions ``[N, 5]``, float32 or float64."""
         if bases.dim() != 4 or bases.shape[1] != self.num_bases:
             raise ValueError(f'bases must be [B, {self.num_bases}, H, W], got {list(bases.shape)}')
+        # mmcv's CPU operator breaks the process on what is not finite
+        rois = rois.nan_to_num(nan=0.0).clamp(-FAR, FAR)
         return self.pooler([_at_least_float32(bases).contiguous()], rois)
 
     def _attention_maps(self, attentions: Tensor) -> Tensor:

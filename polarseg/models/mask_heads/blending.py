@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import Function, FunctionCtx, once_differentiable
+from torch.autograd.function import Function, FunctionCtx
 from torch.nn import functional as F
 
 __all__ = ['blend', 'blend_loss', 'resampling_matrix']
@@ -67,7 +67,7 @@ def blend_loss(
     ``sum_p row_weights[p] * mean BCE(blend(pooled[gt_index[p]], attentions[p]), targets[...])``.
     The gradients are made with the loss, so that of the maps of R x R only ``chunk_size`` are ever
     held, in training as well; what is kept for the backward pass is as large as the inputs. It can
-    be differentiated once.
+    be differentiated once: a backward pass with ``create_graph=True`` raises a RuntimeError.
 
     Args:
         pooled: ``[G, K, R, R]`` bases inside of the regions.
@@ -84,7 +84,7 @@ def blend_loss(
     """
     # inside of the function gradients are off, and its flags do not tell why
     train = torch.is_grad_enabled() and (pooled.requires_grad or attentions.requires_grad)
-    args = pooled, attentions, gt_index, targets, row_weights, matrix
+    args = pooled, attentions, gt_index, targets, row_weights.detach(), matrix
     return _BlendLoss.apply(*args, softmax, chunk_size, train)
 
 
@@ -134,7 +134,12 @@ class _BlendLoss(Function):
         return total
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Any, ...]:
+        # torch's once_differentiable lets gradients without a graph pass where ``grad`` has none
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                'blend_loss can be differentiated once, and create_graph=True asks for more; '
+                'blend() and a loss of its result can be differentiated any number of times'
+            )
         grads = [grad * saved for saved in ctx.saved_tensors]
         return *grads, None, None, None, None, None, None, None

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from polarseg.models.task_modules.class_wise_nms import NMS_FUNCTIONS, class_wise_nms
@@ -135,24 +134,25 @@ class PointPostprocessor:
         """NMS in each class and the cut to ``max_per_img`` for the candidates of one picture.
 
         Args:
-            bboxes: ``[M, 4]`` x1, y1, x2, y2 of each candidate.
+            bboxes: ``[M, 4]`` x1, y1, x2, y2 of each candidate; those that are not finite are left
+                out.
             scores: ``[M]`` as :meth:`select` gives them.
             labels: ``[M]`` int64 class.
 
         Returns:
             The detections by falling score.
         """
-        boxes, index = bboxes.float(), torch.arange(len(scores), device=scores.device)
+        # a training that has diverged: mmcv's operators on boxes end the process
+        index = bboxes.isfinite().all(dim=1).nonzero()[:, 0]
+        boxes, scores, labels = bboxes[index].float(), scores[index], labels[index]
         if self.nms is not None:
             offset = 1 if self.inclusive_boxes else 0
-            index, scores = class_wise_nms(
-                boxes, scores, labels, **(dict(offset=offset) | self.nms)
-            )
+            kept, scores = class_wise_nms(boxes, scores, labels, **(dict(offset=offset) | self.nms))
+            index, boxes, labels = index[kept], boxes[kept], labels[kept]
         order = scores.argsort(descending=True, stable=True)
         if 0 < self.max_per_img < len(order):
             count = self.max_per_img
             if self.keep_ties:
                 count = int((scores >= scores[order[count - 1]]).sum())
             order = order[:count]
-        index = index[order]
-        return Detections(index, boxes[index], scores[order], labels[index])
+        return Detections(index[order], boxes[order], scores[order], labels[order])

@@ -24,6 +24,7 @@ def build(
     top_channels=2 * 7 * 7,
     num_bases=2,
     norm='BN',
+    inclusive_boxes=False,
     **basis_module,
 ):
     """The model; keywords beyond are those of the bottom module."""
@@ -50,6 +51,7 @@ def build(
                 strides=(8, 16, 32),
                 top_channels=top_channels,
                 use_scale=False,
+                inclusive_boxes=inclusive_boxes,
                 assigner=dict(regress_ranges=[(-1, 32), (32, 64), (64, 1e8)]),
             ),
             basis_module=dict(

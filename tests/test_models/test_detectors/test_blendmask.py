@@ -149,6 +149,7 @@ def test_bases_of_the_picture_without_padding(ground_truth):
         model.return_bases = True
         results = model.test_step(dict(batch))
     assert [sample.pred_bases.shape for sample in results] == [(2, 25, 32), (2, 32, 23)]
+    assert [sample.pred_basis_sem.shape for sample in results] == [(4, 13, 16), (4, 16, 12)]
 
 
 def test_mixed_precision(ground_truth):
@@ -162,6 +163,11 @@ def test_mixed_precision(ground_truth):
         found = model.eval().test_step(batch_of(ground_truth))[0].pred_instances
     assert len(found) > 0
     assert found.masks.to_ndarray().shape == (len(found), SIZE, SIZE)
+
+
+def test_inclusive_boxes_are_refused():
+    with pytest.raises(ValueError, match=r'bbox_head\.inclusive_boxes must be False'):
+        build(inclusive_boxes=True)
 
 
 def test_parts_that_do_not_fit():
@@ -182,4 +188,27 @@ def test_parts_that_do_not_fit():
                 blender=dict(type='Blender'),
                 bases_from='head',
             )
+        )
+
+
+@pytest.mark.gpu
+def test_devices_agree(ground_truth):
+    model = build().train()
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eval()
+    expected = losses_of(model, ground_truth)
+    model.cuda()
+    losses = losses_of(model, ground_truth)
+    for name, value in expected.items():
+        torch.testing.assert_close(losses[name].cpu(), value, rtol=1e-3, atol=1e-4)
+    sum(losses.values()).backward()
+    model.eval()
+    with torch.no_grad():
+        on_gpu = model.test_step(batch_of(ground_truth))
+        on_cpu = model.cpu().test_step(batch_of(ground_truth))
+    for mine, own in zip(on_gpu, on_cpu):
+        assert len(mine.pred_instances) == len(own.pred_instances)
+        torch.testing.assert_close(
+            mine.pred_instances.scores.cpu(), own.pred_instances.scores, rtol=1e-3, atol=1e-4
         )

@@ -185,7 +185,7 @@ def test_sizes_are_rounded_up_like_those_of_the_features(feats, height, width):
     labels = torch.zeros(2, height, width, dtype=torch.uint8)
     labels[:, 56, 88] = 5
     basis = ProtoNet(**SMALL)
-    found = basis._labels(samples_of(labels))
+    found = basis._labels(samples_of(labels), (8, 12))
     assert found.shape == (2, 8, 12)
     assert (found == 5).nonzero().tolist() == [[0, 7, 11], [1, 7, 11]]
     assert basis.loss(feats, samples_of(labels))[1]['loss_basis_sem'].isfinite()
@@ -220,6 +220,21 @@ def test_a_missing_label_map(feats, samples):
 def test_a_label_map_of_another_size(feats):
     labels = torch.zeros(2, 64, 104, dtype=torch.uint8)
     with pytest.raises(ValueError, match=r'stride 8 \[8, 12\], got \[8, 13\]'):
+        ProtoNet(**SMALL).loss(feats, samples_of(labels))
+
+
+def test_label_maps_that_are_not_padded(feats):
+    maps = [torch.zeros(64, 96, dtype=torch.uint8), torch.zeros(40, 96, dtype=torch.uint8)]
+    with pytest.raises(ValueError, match=r'pad_seg=True.*\[8, 12\], got \[5, 12\]'):
+        ProtoNet(**SMALL).loss(feats, samples_of(maps))
+
+
+def test_labels_beyond_the_classes(feats):
+    labels = torch.zeros(2, 64, 96, dtype=torch.uint8)
+    labels[1, 8, 16] = 5
+    ProtoNet(**SMALL).loss(feats, samples_of(labels))
+    labels[1, 8, 16] = 6
+    with pytest.raises(ValueError, match=r'num_classes of the basis module, 5, got 6'):
         ProtoNet(**SMALL).loss(feats, samples_of(labels))
 
 

@@ -133,6 +133,16 @@ def test_logits_are_0_beyond_the_map(bases):
     assert not logits[:, 7:].any()
 
 
+@pytest.mark.parametrize(('corner', 'left'), [(float('inf'), 2), (3e38, 2), (float('nan'), 1)])
+def test_boxes_that_are_not_finite(bases, samples, results, corner, left):
+    """Of a diverged network; mmcv's pooling would break the process."""
+    results[0].bboxes[0] = torch.tensor([-corner, 0.0, corner, 8.0])
+    found = Blender(**SMALL).predict(bases, results, samples)
+    assert len(found[0]) == left
+    assert found[0].bboxes.isfinite().all()
+    assert found[0].masks.probabilities.isfinite().all()
+
+
 def test_the_pooling_is_an_option(bases, results):
     rois = rois_of(results)
     plain = Blender(**SMALL).pool(bases, rois)

@@ -112,6 +112,21 @@ def test_only_one_of_the_inputs_is_trained(trained):
     assert args[1 - trained].grad is None
 
 
+def test_a_second_derivative_is_refused():
+    pooled, *rest = make_inputs()
+    loss = blend_loss(pooled, *rest, resampling_matrix(5, 8).double())
+    with pytest.raises(RuntimeError, match='differentiated once'):
+        torch.autograd.grad(loss, pooled, create_graph=True)
+
+
+def test_weights_are_constants():
+    *args, weights = make_inputs()
+    loss = blend_loss(*args, weights.requires_grad_(), resampling_matrix(5, 8).double())
+    loss.backward()
+    assert weights.grad is None
+    assert args[0].grad.any()
+
+
 class LargestTensor(TorchDispatchMode):
     """Notes the elements of the largest tensor that any operation makes."""
 

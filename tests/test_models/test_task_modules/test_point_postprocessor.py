@@ -280,6 +280,20 @@ def test_half_precision_candidates_give_float32():
     assert len(found.index) > 0
 
 
+def test_boxes_that_are_not_finite_are_left_out():
+    boxes, scores = torch.rand(6, 4), torch.linspace(0.9, 0.4, 6)
+    boxes[:, 2:] += 10 * torch.arange(6)[:, None] + 1
+    boxes[:, :2] += 10 * torch.arange(6)[:, None]
+    labels = torch.tensor([0, 1, 0, 1, 0, 1])
+    boxes[1, 2], boxes[4, 0] = float('inf'), float('nan')
+    for nms in (NMS, None):
+        found = PointPostprocessor(nms=nms)(boxes, scores, labels)
+        assert found.index.tolist() == [0, 2, 3, 5]
+        assert torch.equal(found.bboxes, boxes[found.index])
+        assert torch.equal(found.scores, scores[found.index])
+        assert torch.equal(found.labels, labels[found.index])
+
+
 def test_unknown_nms():
     with pytest.raises(ValueError, match=r"soft_nms.*'matrix_nms'"):
         PointPostprocessor(nms=dict(type='matrix_nms'))

@@ -3,7 +3,10 @@
 from mmcv.cnn import ConvModule, build_norm_layer
 from torch import Tensor, nn
 
-__all__ = ['ConvLevelNorm', 'Tower', 'build_tower']
+__all__ = ['GROUP_NORM', 'ConvLevelNorm', 'Tower', 'build_tower']
+
+GROUP_NORM = dict(type='GN', num_groups=32)
+"""The normalisation of the published towers."""
 
 
 class ConvLevelNorm(nn.Module):

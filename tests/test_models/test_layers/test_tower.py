@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from polarseg.models.dense_heads.tower import build_tower
+from polarseg.models.layers.tower import build_tower
 
 
 @pytest.mark.parametrize('num_convs', [1, 4])
