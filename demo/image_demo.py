@@ -41,7 +41,7 @@ def parse_args() -> argparse.Namespace:
         metavar='P',
         help="the model's own threshold, test_cfg.score_thr, as in the published demos. That of "
         'BlendMask is on class probability times centerness, before the square root of the score: '
-        '0.35 keeps scores above 0.59',
+        '0.35 keeps scores above 0.59. Panoptic models take instances from this score on',
     )
     parser.add_argument(
         '--draw-bases', action='store_true', help="draw BlendMask's bases too: a.jpg.bases.png"
@@ -95,6 +95,9 @@ def main() -> None:
     try:
         pictures = find_pictures(args.source)
         inferencer = InstanceInferencer(args.config, args.checkpoint, args.device, args.cfg_options)
+        fusion = getattr(inferencer.model, 'panoptic_fusion', None)
+        if fusion is not None and args.confidence_threshold is not None:
+            fusion.instance_score_thr = args.confidence_threshold
         predictions = inferencer(pictures, args.batch_size, on_unreadable=skip)
     except (OSError, RuntimeError, ValueError) as error:
         sys.exit(f'error: {error}')

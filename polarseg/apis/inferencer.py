@@ -21,9 +21,9 @@ from pycocotools import mask as coco_mask
 from polarseg.apis.checkpoint import load_checkpoint_file, resolve_checkpoint
 from polarseg.apis.config import prepare_config
 from polarseg.apis.published import load_exactly, unwrap_state_dict
-from polarseg.registry import MODELS, TRANSFORMS
-from polarseg.structures import masks_to_rle
-from polarseg.visualization import draw_instances
+from polarseg.registry import DATASETS, MODELS, TRANSFORMS
+from polarseg.structures import PanopticMap, masks_to_rle
+from polarseg.visualization import draw_instances, draw_panoptic
 
 __all__ = ['InstanceInferencer', 'Prediction', 'find_pictures', 'predictions_to_coco']
 
@@ -41,12 +41,15 @@ class Prediction:
         instances: ``bboxes``, ``scores``, ``labels`` and, for a model with masks, ``masks``, in
             pixels of ``image``, best first.
         bases: ``[K, h, w]`` of a BlendMask with ``return_bases``, else None.
+        panoptic: all segments of a panoptic model, else None. Categories are classes, then kinds of
+            stuff.
     """
 
     path: Path | None
     image: np.ndarray
     instances: InstanceData
     bases: torch.Tensor | None = None
+    panoptic: PanopticMap | None = None
 
     def above(self, score_thr: float) -> InstanceData:
         """The instances with a score above ``score_thr``."""
@@ -117,6 +120,7 @@ class InstanceInferencer:
             load_exactly(self.model, unwrap_state_dict(loaded))
             meta = loaded.get('meta') or {}
         self.classes = _class_names(meta, self.cfg)
+        self.stuff_classes = _stuff_names(meta, self.cfg)
         self.inclusive_boxes = bool(self.cfg.get('inclusive_boxes', False))
         self.device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
         self.model.to(self.device).eval()
@@ -199,15 +203,16 @@ class InstanceInferencer:
             data = {key: [packed[index][key] for index in indices] for key in packed[0]}
             with torch.no_grad():
                 found.update(zip(indices, self.model.test_step(data)))
-        return [
-            Prediction(
-                path, image, _to_cpu(found[index].pred_instances), found[index].get('pred_bases')
-            )
-            for index, (path, image) in enumerate(batch)
-        ]
+        return [_prediction(path, image, found[index]) for index, (path, image) in enumerate(batch)]
 
     def draw(self, prediction: Prediction, score_thr: float = 0.3) -> np.ndarray:
-        """``[h, w, 3]`` uint8 BGR picture, enlarged if small, with what is above ``score_thr``."""
+        """``[h, w, 3]`` uint8 BGR picture, enlarged if small, with what is above ``score_thr``.
+
+        Of a panoptic model that is the map of all its segments, whatever their score.
+        """
+        if prediction.panoptic is not None:
+            names = [*self.classes, *self.stuff_classes]
+            return draw_panoptic(prediction.image, prediction.panoptic, names)
         return draw_instances(prediction.image, prediction.above(score_thr), self.classes)
 
 
@@ -277,6 +282,17 @@ def _read(picture: Picture) -> tuple[Path | None, np.ndarray]:
     return Path(picture), image
 
 
+def _prediction(path: Path | None, image: np.ndarray, sample: DetDataSample) -> Prediction:
+    panoptic = sample.get('pred_panoptic_seg')
+    return Prediction(
+        path,
+        image,
+        _to_cpu(sample.pred_instances),
+        sample.get('pred_bases'),
+        None if panoptic is None else PanopticMap.from_data(panoptic),
+    )
+
+
 def _to_cpu(instances: InstanceData) -> InstanceData:
     moved = instances.cpu()
     # mmengine moves tensors only, and polygons would stay on the GPU
@@ -293,3 +309,13 @@ def _class_names(meta: dict, cfg: Config) -> tuple[str, ...]:
         return tuple(stored or configured)
     # mmdet writes COCO's names with underscores
     return tuple(name.replace('_', ' ') for name in get_classes('coco'))
+
+
+def _stuff_names(meta: dict, cfg: Config) -> tuple[str, ...]:
+    """From the checkpoint, else the config's data set; none for models of instances alone."""
+    stored = (meta.get('dataset_meta') or {}).get('stuff_classes')
+    configured = cfg.test_dataloader.dataset.get('metainfo', {}).get('stuff_classes')
+    if stored or configured:
+        return tuple(stored or configured)
+    dataset = DATASETS.get(cfg.test_dataloader.dataset.type)
+    return tuple(getattr(dataset, 'METAINFO', {}).get('stuff_classes', ()))
