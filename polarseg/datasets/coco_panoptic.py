@@ -11,7 +11,7 @@ from mmengine.utils import is_abs
 from polarseg.datasets.coco_instances import CocoInstanceDataset
 from polarseg.registry import DATASETS
 from polarseg.structures.label_maps import semantic_labels
-from polarseg.structures.panoptic_files import Category, PanopticFiles
+from polarseg.structures.panoptic_files import PanopticFiles
 
 __all__ = ['CocoPanopticInstanceDataset']
 
@@ -29,7 +29,7 @@ class CocoPanopticInstanceDataset(CocoInstanceDataset):
 
     Args:
         panoptic_file: JSON in COCO panoptic format, under ``data_root`` unless absolute. None is
-            is for testing, where the names alone are needed. The PNGs are in
+            for testing, where the names alone are needed. The PNGs are in
             ``data_prefix['panoptic']``, by default in COCO's place, the folder beside the file with
             its name.
         missing_panoptic: what to do about pictures that the file lacks: ``'error'``, or
@@ -95,36 +95,20 @@ class CocoPanopticInstanceDataset(CocoInstanceDataset):
         return self._join(data_list, files)
 
     def _join(self, data_list: list[dict], files: PanopticFiles) -> list[dict]:
-        categories = {category.id: category for category in files.categories}
         joined = []
         for info in data_list:
             if info['img_id'] not in files.annotations:
                 self.without_panoptic.append(info['img_id'])
                 continue
-            entry = files.annotation(info['img_id'])
-            info['panoptic_path'] = str(files.folder / entry['file_name'])
-            info['segments_info'] = self._segments(entry, categories)
+            info['panoptic_path'] = str(files.png(info['img_id']))
+            # the rest of a segment would only take up memory
+            info['segments_info'] = [
+                dict(id=segment.id, category_id=segment.category_id, isthing=segment.isthing)
+                for segment in files.segments(info['img_id'])
+            ]
             joined.append(info)
         self._report_missing(len(data_list))
         return joined
-
-    def _segments(self, entry: dict, categories: dict[int, Category]) -> list[dict]:
-        """What the transforms need to know of the segments; the rest would take up memory."""
-        segments = []
-        for index, info in enumerate(entry['segments_info']):
-            where = f'{self.panoptic_file}: segments_info[{index}] of image {entry["image_id"]}'
-            missing = [key for key in ('id', 'category_id') if key not in info]
-            if missing:
-                raise ValueError(f'{where} has no {", ".join(missing)}')
-            number = info['category_id']
-            if number not in categories:
-                raise ValueError(
-                    f'{where} has category_id {number!r}, which the file does not list'
-                )
-            segments.append(
-                dict(id=info['id'], category_id=number, isthing=categories[number].isthing)
-            )
-        return segments
 
     def _report_missing(self, number: int) -> None:
         if not self.without_panoptic:

@@ -13,6 +13,7 @@ from polarseg.evaluation.mean_iou import MeanIoU, confusion_counts
 from polarseg.evaluation.panoptic_quality import PanopticQuality, match_segments, quality_table
 from polarseg.registry import METRICS
 from polarseg.structures import PanopticMap
+from polarseg.structures.label_maps import semantic_labels
 from polarseg.structures.panoptic import panoptic_classes
 from polarseg.structures.panoptic_files import (
     PanopticFiles,
@@ -231,6 +232,5 @@ class CocoPanopticQualityMetric(BaseMetric):
 
     def _semantic_labels(self) -> dict[int, int]:
         """Label of each of the file's categories: things 0, stuff from 1."""
-        things = len(self._class_names()[0])
-        ids = self._category_ids()
-        return {number: max(0, place - things + 1) for place, number in enumerate(ids)}
+        things, stuff = self._class_names()
+        return semantic_labels(self.truth.categories, stuff, things)

@@ -118,13 +118,33 @@ class PanopticFiles:
             OSError: if its PNG cannot be read.
             PanopticFileError: if the picture is not in the file, or the two do not fit together.
         """
-        entry = self.annotation(image_id)
-        path = self.folder / entry['file_name']
+        path = self.png(image_id)
         ids = read_panoptic_png(path)
+        segments = self.segments(image_id)
         try:
-            return PanopticMap(ids, [self._segment(info) for info in entry['segments_info']])
+            return PanopticMap(ids, segments)
         except ValueError as error:
             raise PanopticFileError(f'{self.file}, {path}: image {image_id}: {error}') from error
+
+    def png(self, image_id: int | str) -> Path:
+        """Where the PNG of a picture should be.
+
+        Raises:
+            PanopticFileError: if the picture is not in the file.
+        """
+        return self.folder / self.annotation(image_id)['file_name']
+
+    def segments(self, image_id: int | str) -> list[Segment]:
+        """The segments of a picture, with the category ids of the file; the PNG is not read.
+
+        Raises:
+            PanopticFileError: if the picture is not in the file, or a segment is none.
+        """
+        infos = self.annotation(image_id)['segments_info']
+        try:
+            return [self._segment(info) for info in infos]
+        except ValueError as error:
+            raise PanopticFileError(f'{self.file}: image {image_id}: {error}') from error
 
     def annotation(self, image_id: int | str) -> dict:
         """The entry of a picture.

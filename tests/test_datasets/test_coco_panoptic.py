@@ -160,11 +160,11 @@ def test_pictures_that_the_panoptic_file_lacks(folder, monkeypatch):
         (lambda c: c['annotations'][1].pop('segments_info'), r'annotations\[1\] has no segments'),
         (
             lambda c: c['annotations'][1]['segments_info'][2].pop('id'),
-            r'segments_info\[2\] of image 3 has no id',
+            r'image 3: a segment needs id, got',
         ),
         (
             lambda c: c['annotations'][1]['segments_info'][0].update(category_id=77),
-            r'segments_info\[0\] of image 3 has category_id 77, which the file does not',
+            r'image 3: segment 70000 has category_id 77, which is not among the 4',
         ),
         (lambda c: c['categories'][0].update(name='clouds'), r"no category of stuff .*\['sky'\]"),
         (lambda c: c['categories'][2].update(isthing=0), r"no category of thing .*\['dog'\]"),

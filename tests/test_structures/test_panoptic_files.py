@@ -169,7 +169,7 @@ def test_no_json_object(file, text):
 def test_segments_that_do_not_fit_are_named(file, edit, said):
     change(file, lambda content: edit(content['annotations'][0]['segments_info']))
     files = PanopticFiles(file)
-    with pytest.raises(PanopticFileError, match=rf'out\.json, .*0005\.png: image 5: {said}'):
+    with pytest.raises(PanopticFileError, match=rf'out\.json.*: image 5: {said}'):
         files.read(5)
     assert files.read(6).ids.shape == (6, 9)
 

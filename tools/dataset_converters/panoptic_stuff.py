@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from polarseg.structures.label_maps import UNLABELLED, semantic_labels
-from polarseg.structures.panoptic import PanopticMap
+from polarseg.structures.panoptic import PanopticMap, Segment
 from polarseg.structures.panoptic_files import PanopticFiles, read_panoptic_png
 
 
@@ -42,7 +42,7 @@ def png_names(files: PanopticFiles) -> dict[int | str, str]:
     return names
 
 
-def convert(job: tuple[Path, list[dict], Path], labels: dict[int, int]) -> np.ndarray:
+def convert(job: tuple[Path, list[Segment], Path], labels: dict[int, int]) -> np.ndarray:
     """Write the PNG of a picture.
 
     Args:
@@ -65,26 +65,10 @@ def convert(job: tuple[Path, list[dict], Path], labels: dict[int, int]) -> np.nd
     return np.bincount(semantic.ravel(), minlength=256)
 
 
-def list_jobs(files: PanopticFiles, out_dir: Path) -> Iterator[tuple[Path, list[dict], Path]]:
+def list_jobs(files: PanopticFiles, out_dir: Path) -> Iterator[tuple[Path, list[Segment], Path]]:
     """What :func:`convert` takes for each picture."""
-    isthing = {category.id: category.isthing for category in files.categories}
     for number, name in png_names(files).items():
-        entry = files.annotation(number)
-        try:
-            segments = [
-                dict(
-                    id=info['id'],
-                    category_id=info['category_id'],
-                    isthing=isthing[info['category_id']],
-                )
-                for info in entry['segments_info']
-            ]
-        except KeyError as error:
-            raise ValueError(
-                f'{files.file}: image {number}: a segment lacks {error}, or is of a category that '
-                'the file does not list'
-            ) from error
-        yield files.folder / entry['file_name'], segments, out_dir / name
+        yield files.png(number), files.segments(number), out_dir / name
 
 
 def convert_all(jobs: Iterable[tuple], labels: dict[int, int], workers: int) -> np.ndarray:
@@ -135,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             parser.error(f'{args.out_dir} is the folder of the panoptic PNGs')
         args.out_dir.mkdir(parents=True, exist_ok=True)
         pixels = convert_all(jobs, labels, args.workers)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         parser.error(str(error))
     print(f'{len(jobs)} PNGs written to {args.out_dir}; share of the pixels:')
     shown = {0: 'things', **dict(enumerate(names, start=1)), UNLABELLED: 'unlabelled'}

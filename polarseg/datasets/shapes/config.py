@@ -126,7 +126,8 @@ class ShapesConfig:
 
     def _check_names(self, what: str, names: Any, known: dict[str, Any], least: int) -> None:
         if not isinstance(names, tuple) or len(names) < least:
-            raise ShapesConfigError(f'{what} must name at least {least} of {list(known)}')
+            wanted = 'at least one' if least else 'any'
+            raise ShapesConfigError(f'{what} must name {wanted} of {list(known)}, got {names!r}')
         unknown = [name for name in names if name not in known]
         if unknown:
             raise ShapesConfigError(f'unknown {what} {unknown}; known are {list(known)}')

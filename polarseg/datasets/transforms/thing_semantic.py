@@ -18,7 +18,7 @@ from polarseg.structures.coco_format import decode_segmentation, why_no_mask
 __all__ = ['LoadThingSemantic']
 
 LARGEST_LABEL = 255
-"""Label maps are uint8: the published ones are, and Pillow resizes no other."""
+"""Label maps are uint8, as the published ones are; panoptic models have a second one above it."""
 
 
 @TRANSFORMS.register_module()
