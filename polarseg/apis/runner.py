@@ -13,6 +13,7 @@ from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+from torch import nn
 
 from polarseg.apis.checkpoint import CheckpointError, resolve_checkpoint
 from polarseg.apis.launch import distributed
@@ -87,17 +88,19 @@ class MatchingClassesHook(Hook):
     """Stops a training whose data set has more classes than a head of the model.
 
     The labels beyond a head's classes would be background to one loss and an index out of range to
-    another, which on a GPU ends in a device-side assertion. Heads may have more classes.
+    another, which on a GPU ends in a device-side assertion. Heads of instances may have more
+    classes; semantic branch and fusion of panoptic models must have those of the data.
     """
 
     def before_train(self, runner: Runner) -> None:
         """Compare ``num_classes`` of the heads for boxes and masks with the data's.
 
         Raises:
-            ValueError: a head has fewer classes than the data set.
+            ValueError: a head has fewer classes than the data set, or a panoptic part others.
         """
         metainfo = getattr(runner.train_dataloader.dataset, 'metainfo', {})
-        names = metainfo.get('classes') or ()
+        # of mmdet's panoptic data, the other classes are stuff
+        names = metainfo.get('thing_classes') or metainfo.get('classes') or ()
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         few = {
             f'{name}.num_classes': module.num_classes
@@ -112,6 +115,28 @@ class MatchingClassesHook(Hook):
                 f'the training data has {len(names)} classes, but the model has {found}; set these '
                 'keys, or metainfo.classes of the data sets'
             )
+        _check_panoptic_classes(model, len(names), len(metainfo.get('stuff_classes') or ()))
+
+
+def _check_panoptic_classes(model: nn.Module, things: int, stuff: int) -> None:
+    """Compare the parts that know about stuff; the results' categories count from its things on."""
+    wanted = {
+        'semantic_head.num_stuff_classes': stuff,
+        'panoptic_fusion.num_things_classes': things,
+        'panoptic_fusion_head.num_things_classes': things,
+        'panoptic_fusion_head.num_stuff_classes': stuff,
+    }
+    wrong = []
+    for key, number in wanted.items():
+        part, name = key.split('.')
+        found = getattr(getattr(model, part, None), name, number)
+        if found != number:
+            wrong.append(f'{key}={found}')
+    if wrong:
+        raise ValueError(
+            f'the training data has {things} classes of things and {stuff} of stuff, but the model '
+            f'has {", ".join(wrong)}; set these keys, or classes and stuff_classes of metainfo'
+        )
 
 
 def build_runner(cfg: Config) -> Runner:

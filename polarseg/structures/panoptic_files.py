@@ -23,6 +23,7 @@ __all__ = [
     'Category',
     'PanopticFileError',
     'PanopticFiles',
+    'colors_to_ids',
     'panoptic_annotation',
     'read_panoptic_png',
     'save_panoptic_json',
@@ -184,7 +185,19 @@ def read_panoptic_png(path: str | Path) -> np.ndarray:
             f'{path}: a panoptic PNG has 3 channels of 8 bits, got {pixels.dtype} '
             f'{list(pixels.shape)}'
         )
-    blue, green, red = (pixels[..., channel].astype(np.int32) for channel in range(3))
+    return colors_to_ids(pixels[..., ::-1])
+
+
+def colors_to_ids(colors: np.ndarray) -> np.ndarray:
+    """Segment ids of colours.
+
+    Args:
+        colors: ``[..., 3]`` uint8, red, green, blue.
+
+    Returns:
+        ``[...]`` int32, R + 256 G + 65536 B.
+    """
+    red, green, blue = (colors[..., channel].astype(np.int32) for channel in range(3))
     return red | green << 8 | blue << 16
 
 

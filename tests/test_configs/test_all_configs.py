@@ -25,6 +25,7 @@ from mmengine.structures import InstanceData, PixelData
 from polarseg.apis import prepare_config
 from polarseg.datasets.transforms import TracePolarContours
 from polarseg.registry import HOOKS, METRICS, MODELS, PARAM_SCHEDULERS, TRANSFORMS, VISUALIZERS
+from polarseg.structures import PanopticMap, join_labels
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 ALL = sorted(
@@ -37,7 +38,7 @@ HEIGHT, WIDTH = 96, 128
 # What neither changes the code that runs nor, but for a network's depth, the layers' shapes: of the
 # models that differ in these alone one trains a step, the others are only built.
 SHALLOWER = {101: 50, 'V-57': 'V-39', 'V-99': 'V-39'}
-NOT_STRUCTURE = ('init_cfg', 'mean', 'std', 'weight_init')
+NOT_STRUCTURE = ('init_cfg', 'mean', 'std', 'weight_init', 'instance_score_thr')
 
 
 @cache
@@ -76,7 +77,26 @@ def distinct_models():
     return sorted(min(names)[1] for names in alike.values())
 
 
-def picture_with_objects(seed):
+def label_map(model, things):
+    """The label map that the model's loader gives, with one kind of stuff and unlabelled pixels.
+
+    Args:
+        model: section of the config.
+        things: ``[H, W]`` uint8 as LoadThingSemantic paints them: 0, and class index + 1.
+    """
+    unlabelled = np.zeros_like(things)
+    unlabelled[:20, :20] = 255
+    if model.data_preprocessor.type == 'PanopticDataPreprocessor':
+        semantic = np.where(things > 0, 0, np.maximum(1, unlabelled))
+        return join_labels(things, semantic)
+    if 'panoptic_fusion_head' in model:
+        # mmdet's: things, then stuff
+        stuff = model.panoptic_fusion_head.num_things_classes
+        return np.where(things > 0, things - 1, np.maximum(stuff, unlabelled))
+    return things
+
+
+def picture_with_objects(seed, model):
     """A noisy picture with a bright disc and a bright box, and its ground truth."""
     rng = np.random.default_rng(seed)
     image = rng.integers(0, 60, (HEIGHT, WIDTH, 3), dtype=np.uint8)
@@ -103,14 +123,13 @@ def picture_with_objects(seed):
     )
     sample = DetDataSample(metainfo=meta, gt_instances=instances)
     sample.ignored_instances = InstanceData(bboxes=HorizontalBoxes(torch.zeros(0, 4)))
-    # what LoadThingSemantic paints: class index + 1
-    things = torch.from_numpy(masks.any(axis=0)[None].astype(np.uint8))
-    sample.gt_sem_seg = PixelData(sem_seg=things)
+    labels = label_map(model, masks.any(axis=0).astype(np.uint8))
+    sample.gt_sem_seg = PixelData(sem_seg=torch.from_numpy(labels[None]))
     return torch.from_numpy(image).permute(2, 0, 1).contiguous(), sample
 
 
-def batch_of_two():
-    images, samples = zip(picture_with_objects(0), picture_with_objects(1))
+def batch_of_two(model):
+    images, samples = zip(*(picture_with_objects(seed, model) for seed in range(2)))
     return dict(inputs=list(images), data_samples=list(samples))
 
 
@@ -136,7 +155,7 @@ def test_model_trains_a_step_and_predicts(name):
     cfg = load(name)
     model = MODELS.build(without_pretrained(cfg.model.to_dict()))
     model.train()
-    data = model.data_preprocessor(batch_of_two(), training=True)
+    data = model.data_preprocessor(batch_of_two(cfg.model), training=True)
     losses = model(**data, mode='loss')
     total, _ = model.parse_losses(losses)
     assert torch.isfinite(total), losses
@@ -147,13 +166,33 @@ def test_model_trains_a_step_and_predicts(name):
 
     model.eval()
     with torch.no_grad():
-        predictions = model.test_step(batch_of_two())
+        predictions = model.test_step(batch_of_two(cfg.model))
     assert len(predictions) == 2
     for sample in predictions:
+        check_panoptic(cfg.model, sample)
+        if sample.get('pred_instances') is None:
+            continue
         found = sample.pred_instances
         assert len(found.bboxes) == len(found.scores) == len(found.labels)
         if 'masks' in found:
             assert len(found.masks) == len(found.scores)
+
+
+def check_panoptic(model, sample):
+    """A panoptic model gives a map of its own classes, ours the semantic map beside it."""
+    fusion = model.get('panoptic_fusion') or model.get('panoptic_fusion_head')
+    if fusion is None:
+        assert sample.get('pred_instances') is not None
+        return
+    things, stuff = fusion.num_things_classes, model.semantic_head.num_stuff_classes
+    panoptic = PanopticMap.from_data(sample.pred_panoptic_seg, (things, stuff))
+    assert panoptic.ids.shape == (HEIGHT, WIDTH)
+    for segment in panoptic.segments:
+        assert segment.isthing is (segment.category_id < things)
+        assert segment.category_id < things + stuff
+    if 'panoptic_fusion' in model:
+        assert sample.pred_sem_seg.sem_seg.shape == (1, HEIGHT, WIDTH)
+        assert sample.pred_sem_seg.sem_seg.max() <= stuff
 
 
 @pytest.mark.parametrize('name', OURS)
@@ -178,9 +217,13 @@ def test_one_switch_sets_the_box_convention_everywhere(name):
 def test_metrics_take_their_arguments(tmp_path):
     """The metric sections are right but for the annotation file, which is not here."""
     (tmp_path / 'empty.json').write_text(json.dumps(dict(images=[], annotations=[], categories=[])))
-    for name in OURS:
+    for name in ALL:
         cfg = load(name)
-        METRICS.build(dict(cfg.val_evaluator, ann_file=str(tmp_path / 'empty.json')))
+        evaluators = (
+            cfg.val_evaluator if isinstance(cfg.val_evaluator, list) else [cfg.val_evaluator]
+        )
+        for evaluator in evaluators:
+            METRICS.build(dict(evaluator, ann_file=str(tmp_path / 'empty.json')))
 
 
 def test_schedulers_build():

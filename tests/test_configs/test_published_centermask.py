@@ -91,7 +91,7 @@ def test_all_published_ones_are_there():
     files = {
         str(path.relative_to(FOLDER).with_suffix(''))
         for folder in ('centermask', 'centermask2')
-        for path in (FOLDER / folder).glob('*.py')
+        for path in (FOLDER / folder).glob('centermask_*.py')
     }
     assert files == set(TABLE)
     assert (len(ORIGINAL), len(CENTERMASK2)) == (27, 14)

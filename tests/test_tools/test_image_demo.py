@@ -274,7 +274,8 @@ def test_panoptic_map(monkeypatch, panoptic, tmp_path):
     assert drawings(tmp_path / 'out') == ['a.png.png']
     drawn = cv2.imread(str(tmp_path / 'out/a.png.png'))
     # stuff fills the picture; the drawing is enlarged
-    assert drawn.shape[0] % 64 == 0 and drawn.shape[0] > 64
+    assert drawn.shape[0] % 64 == 0
+    assert drawn.shape[0] > 64
     plain = cv2.resize(cv2.imread(str(picture)), drawn.shape[1::-1])
     assert np.abs(drawn.astype(int) - plain).mean() > 20
 

@@ -133,6 +133,23 @@ def test_a_panoptic_map_is_drawn_instead_of_its_parts(draw_panoptic_sample, poly
     assert {'pred_instances', 'pred_sem_seg'} <= set(sample.keys())
 
 
+def test_panoptic_maps_of_mmdets_models(draw_panoptic_sample):
+    """Class + 1000 x instance, 3 is void: drawn as the same map of ours."""
+    joined = torch.full((1, HEIGHT, WIDTH), 3)
+    joined[..., 80:], joined[:, 20:40, :30] = 2, 1001
+    drawn = []
+    for data in (
+        PixelData(sem_seg=joined),
+        PanopticMap.from_offset_ids(joined[0], 2, 1).to_pixel_data(),
+    ):
+        sample = DetDataSample()
+        sample.pred_panoptic_seg = data
+        drawn.append(draw_panoptic_sample(sample))
+    assert changed(drawn[0])[:, 80:].all()
+    assert changed(drawn[0])[25, :25].all()
+    assert (drawn[0] == drawn[1]).all()
+
+
 @pytest.fixture
 def draw_panoptic_sample(request):
     visualizer = VISUALIZERS.build(dict(type='InstanceVisualizer', name=request.node.name))

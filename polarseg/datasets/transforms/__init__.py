@@ -2,6 +2,7 @@
 
 from polarseg.datasets.transforms.box_convention import BoxesToConvention
 from polarseg.datasets.transforms.instance_crop import BoxesFromMasks, InstanceAwareCrop
+from polarseg.datasets.transforms.panoptic_annotations import LoadPanopticAnnotations
 from polarseg.datasets.transforms.panoptic_labels import LoadPanopticLabels
 from polarseg.datasets.transforms.polar_contours import (
     DropTinyMasks,
@@ -17,6 +18,7 @@ __all__ = [
     'BoxesToConvention',
     'DropTinyMasks',
     'InstanceAwareCrop',
+    'LoadPanopticAnnotations',
     'LoadPanopticLabels',
     'LoadPolygonAnnotations',
     'LoadThingSemantic',

@@ -49,6 +49,12 @@ class PanopticDetector(IndependentPictures):
         """The neck's levels that are the detection head's."""
         return feats[len(feats) - len(self.bbox_head.strides) :]
 
+    def _forward(
+        self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample] | None = None
+    ) -> tuple[list[Tensor], ...]:
+        """The detection head's maps, without post-processing."""
+        return self.bbox_head(self.instance_levels(self.extract_feat(batch_inputs)))
+
     def semantic_loss(
         self, feats: Sequence[Tensor], batch_data_samples: list[DetDataSample]
     ) -> dict[str, Tensor]:
