@@ -1,6 +1,6 @@
 # Panoptic BlendMask on VoVNetV2-19-slim from scratch, for small pictures: the instance model with a
 # level P2, and a semantic branch as wide as published
-_base_ = './blendmask_V_19_slim_small.py'
+_base_ = ['./blendmask_V_19_slim_small.py', './semantic_fpn.py']
 
 model = dict(
     data_preprocessor=dict(
@@ -15,16 +15,7 @@ model = dict(
     # P2 to P5; the detection head has the last three
     neck=dict(in_channels=[112, 256, 384, 512], num_outs=4),
     basis_module=dict(in_indices=(1, 2, 3)),
-    semantic_head=dict(
-        type='SemSegFPNHead',
-        num_stuff_classes=53,
-        in_channels=128,
-        inner_channels=128,
-        start_level=0,
-        end_level=4,
-        norm_cfg=dict(type='GN', num_groups=32),
-        loss_weight=0.5,
-    ),
+    semantic_head=dict(_base_.semantic_fpn, in_channels=128),
     panoptic_fusion=dict(
         type='PanopticFusion',
         num_things_classes=80,

@@ -1,5 +1,5 @@
 # Panoptic BlendMask with ResNet-50: a pyramid from P2 on, a semantic branch, and the fusion
-_base_ = './blendmask_r50_fpn.py'
+_base_ = ['./blendmask_r50_fpn.py', './semantic_fpn.py']
 
 model = dict(
     data_preprocessor=dict(
@@ -15,17 +15,7 @@ model = dict(
     neck=dict(in_channels=[256, 512, 1024, 2048], num_outs=6),
     # P3, P4, P5 of these
     basis_module=dict(in_indices=(1, 2, 3)),
-    semantic_head=dict(
-        type='SemSegFPNHead',
-        num_stuff_classes=53,
-        in_channels=256,
-        inner_channels=128,
-        # P2 to P5
-        start_level=0,
-        end_level=4,
-        norm_cfg=dict(type='GN', num_groups=32),
-        loss_weight=0.5,
-    ),
+    semantic_head=_base_.semantic_fpn,
     panoptic_fusion=dict(
         type='PanopticFusion',
         num_things_classes=80,

@@ -2,21 +2,13 @@
 # and the fusion. A variable for a config that inherits this file beside a whole one, whose pyramid
 # gets a width for C2, too:
 #     model = dict(**_base_.centermask2_panoptic, neck=dict(in_channels=[...], num_outs=6))
+_base_ = './semantic_fpn.py'
+
 centermask2_panoptic = dict(
     data_preprocessor=dict(type='PanopticDataPreprocessor'),
     # the mask branch keeps P3 to P5, the detection head P3 to P7
     backbone=dict(out_indices=(0, 1, 2, 3)),
-    semantic_head=dict(
-        type='SemSegFPNHead',
-        num_stuff_classes=53,
-        in_channels=256,
-        inner_channels=128,
-        # P2 to P5
-        start_level=0,
-        end_level=4,
-        norm_cfg=dict(type='GN', num_groups=32),
-        loss_weight=0.5,
-    ),
+    semantic_head=_base_.semantic_fpn,
     panoptic_fusion=dict(
         type='PanopticFusion',
         num_things_classes=80,
