@@ -207,16 +207,20 @@ def test_what_does_not_exist_is_named(demo, tmp_path):
     assert not (tmp_path / 'out').exists()
 
 
-@pytest.fixture(scope='module')
-def blendmask(tmp_path_factory):
-    """An untrained BlendMask: config and checkpoint."""
-    config = ROOT / 'configs/shapes/blendmask_V_19_slim_shapes.py'
+def untrained(folder, name):
+    """Config and checkpoint of a model with its initial weights."""
+    config = ROOT / f'configs/shapes/{name}.py'
     torch.manual_seed(0)
     model = MODELS.build(prepare_config(config).model)
     model.init_weights()
-    file = tmp_path_factory.mktemp('blendmask') / 'epoch_1.pth'
+    file = folder / 'epoch_1.pth'
     torch.save(dict(state_dict=model.state_dict()), file)
     return config, file
+
+
+@pytest.fixture(scope='module')
+def blendmask(tmp_path_factory):
+    return untrained(tmp_path_factory.mktemp('blendmask'), 'blendmask_V_19_slim_shapes')
 
 
 def run_blendmask(monkeypatch, blendmask, source, out_dir, *arguments):
@@ -258,14 +262,7 @@ def test_drawn_bases(monkeypatch, blendmask, tmp_path):
 
 @pytest.fixture(scope='module')
 def panoptic(tmp_path_factory):
-    """An untrained panoptic BlendMask: config and checkpoint."""
-    config = ROOT / 'configs/shapes/blendmask_panoptic_V_19_slim_shapes.py'
-    torch.manual_seed(0)
-    model = MODELS.build(prepare_config(config).model)
-    model.init_weights()
-    file = tmp_path_factory.mktemp('panoptic') / 'epoch_1.pth'
-    torch.save(dict(state_dict=model.state_dict()), file)
-    return config, file
+    return untrained(tmp_path_factory.mktemp('panoptic'), 'blendmask_panoptic_V_19_slim_shapes')
 
 
 def test_panoptic_map(monkeypatch, panoptic, tmp_path):

@@ -1,10 +1,9 @@
 """The data side of the published +1 box convention."""
 
-import numpy as np
 from mmcv.transforms import BaseTransform
 
 from polarseg.datasets.skip_log import SkipLog
-from polarseg.datasets.transforms.instances import keep_instances
+from polarseg.datasets.transforms.instances import leave_out
 from polarseg.registry import TRANSFORMS
 
 __all__ = ['BoxesToConvention']
@@ -64,11 +63,7 @@ class BoxesToConvention(BaseTransform):
     def _drop_empty(self, results: dict) -> None:
         boxes = results['gt_bboxes'].tensor
         full = (boxes[:, 2:] - boxes[:, :2] > EMPTY_SIDE).all(dim=1).numpy()
-        for index in np.flatnonzero(~full):
-            what = f'instance {index} of image {results.get("img_id")}'
-            self.skips.add('its box is empty', what)
-        if not full.all():
-            keep_instances(results, np.flatnonzero(full))
+        leave_out(results, full, self.skips, 'its box is empty')
 
     def __repr__(self) -> str:
         return (

@@ -9,7 +9,7 @@ from mmdet.structures.bbox import HorizontalBoxes, autocast_box_type
 from mmdet.structures.mask import BitmapMasks, PolygonMasks
 
 from polarseg.datasets.skip_log import SkipLog
-from polarseg.datasets.transforms.instances import keep_instances
+from polarseg.datasets.transforms.instances import leave_out
 from polarseg.registry import TRANSFORMS
 from polarseg.structures.polygons import clip_polygon
 
@@ -147,11 +147,7 @@ class InstanceAwareCrop(BaseTransform):
             ignored |= np.asarray(results.get('gt_ignore_flags', ignored), dtype=bool)
             left = np.where(ignored, left, filled)
             results['gt_masks'] = masks
-        for index in np.flatnonzero(~left):
-            what = f'instance {index} of image {results.get("img_id")}'
-            self.skips.add('nothing of it is in the window', what)
-        if not left.all():
-            keep_instances(results, np.flatnonzero(left))
+        leave_out(results, left, self.skips, 'nothing of it is in the window')
 
     def __repr__(self) -> str:
         return (
