@@ -23,6 +23,7 @@ from polarseg.apis.config import prepare_config
 from polarseg.apis.published import load_exactly, unwrap_state_dict
 from polarseg.registry import DATASETS, MODELS, TRANSFORMS
 from polarseg.structures import PanopticMap, masks_to_rle
+from polarseg.structures.panoptic import thing_classes
 from polarseg.visualization import draw_instances, draw_panoptic
 
 __all__ = ['InstanceInferencer', 'Prediction', 'find_pictures', 'predictions_to_coco']
@@ -303,8 +304,8 @@ def _to_cpu(instances: InstanceData) -> InstanceData:
 
 def _class_names(meta: dict, cfg: Config) -> tuple[str, ...]:
     """From the checkpoint, else the config's data set, else COCO."""
-    stored = (meta.get('dataset_meta') or {}).get('classes') or meta.get('CLASSES')
-    configured = cfg.test_dataloader.dataset.get('metainfo', {}).get('classes')
+    stored = thing_classes(meta.get('dataset_meta') or {}) or meta.get('CLASSES')
+    configured = thing_classes(cfg.test_dataloader.dataset.get('metainfo', {}))
     if stored or configured:
         return tuple(stored or configured)
     # mmdet writes COCO's names with underscores

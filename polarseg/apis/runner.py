@@ -19,6 +19,7 @@ from polarseg.apis.checkpoint import CheckpointError, resolve_checkpoint
 from polarseg.apis.launch import distributed
 from polarseg.registry import HOOKS, METRICS
 from polarseg.structures import masks_to_rle
+from polarseg.structures.panoptic import thing_classes
 
 __all__ = [
     'DumpPredictions',
@@ -99,8 +100,7 @@ class MatchingClassesHook(Hook):
             ValueError: a head has fewer classes than the data set, or a panoptic part others.
         """
         metainfo = getattr(runner.train_dataloader.dataset, 'metainfo', {})
-        # of mmdet's panoptic data, the other classes are stuff
-        names = metainfo.get('thing_classes') or metainfo.get('classes') or ()
+        names = thing_classes(metainfo)
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         few = {
             f'{name}.num_classes': module.num_classes

@@ -14,6 +14,7 @@ from mmengine.logging import MMLogger
 from polarseg.registry import METRICS
 from polarseg.structures import masks_to_rle
 from polarseg.structures.coco_format import ordered_category_ids
+from polarseg.structures.panoptic import thing_classes
 
 __all__ = ['CocoInstanceMetric']
 
@@ -27,7 +28,8 @@ class CocoInstanceMetric(CocoMetric):
 
     Masks with a ``to_rle`` method become RLE when the results of a picture are taken in, so that no
     full-size picture outlives its batch. Labels follow the order of the data set's classes, as in
-    :class:`~polarseg.datasets.CocoInstanceDataset`.
+    :class:`~polarseg.datasets.CocoInstanceDataset`; of mmdet's panoptic data sets, that of their
+    things.
 
     Where a model gives its masks scores of their own (``mask_scores``: CenterMask), box AP uses
     ``scores`` and mask AP ``mask_scores``. Mask results that are written to a file carry no box,
@@ -69,7 +71,7 @@ class CocoInstanceMetric(CocoMetric):
     def compute_metrics(self, results: list) -> dict[str, float]:
         """AP of the collected results; see ``CocoMetric.compute_metrics``."""
         if self._coco_api is not None:
-            self.cat_ids = ordered_category_ids(self._coco_api, self.dataset_meta['classes'])
+            self.cat_ids = ordered_category_ids(self._coco_api, thing_classes(self.dataset_meta))
         scores = super().compute_metrics(results)
         if self.outfile_prefix is not None:
             _remove_boxes(f'{self.outfile_prefix}.segm.json')

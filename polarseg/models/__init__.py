@@ -4,7 +4,7 @@ from polarseg.models import layers, task_modules  # noqa: F401  (they register t
 from polarseg.models.backbones import DLA, MobileNetV2, ResNet, ResNeXt, VoVNet
 from polarseg.models.data_preprocessor import PanopticDataPreprocessor
 from polarseg.models.dense_heads import BlendMaskHead, FCOSHead, PolarMaskHead
-from polarseg.models.detectors import BlendMask, CenterMask, PolarMask
+from polarseg.models.detectors import BlendMask, CenterMask, PanopticFPN, PolarMask
 from polarseg.models.losses import FCOSIoULoss, PolarIoULoss
 from polarseg.models.mask_heads import Blender, DeepLabBasis, MaskIoUHead, ProtoNet, SAGMaskHead
 from polarseg.models.roi_heads import AdaptiveRoIExtractor, CenterMaskRoIHead
@@ -24,6 +24,7 @@ __all__ = [
     'MaskIoUHead',
     'MobileNetV2',
     'PanopticDataPreprocessor',
+    'PanopticFPN',
     'PanopticFusion',
     'PolarIoULoss',
     'PolarMask',

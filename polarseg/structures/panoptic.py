@@ -13,7 +13,15 @@ from mmdet.structures import INSTANCE_OFFSET
 from mmengine.structures import PixelData
 from torch import Tensor
 
-__all__ = ['VOID', 'PanopticMap', 'Segment', 'count_ids', 'count_pairs', 'panoptic_classes']
+__all__ = [
+    'VOID',
+    'PanopticMap',
+    'Segment',
+    'count_ids',
+    'count_pairs',
+    'panoptic_classes',
+    'thing_classes',
+]
 
 VOID = 0
 """Segment id of pixels that belong to no segment."""
@@ -246,8 +254,7 @@ def panoptic_classes(meta: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     """Names of things and of stuff in a data set's meta information.
 
     Args:
-        meta: with ``stuff_classes``, and ``classes`` for the things; mmdet's panoptic data sets
-            have both kinds in ``classes``, and the things in ``thing_classes``.
+        meta: with ``stuff_classes``, and what :func:`thing_classes` reads.
 
     Raises:
         ValueError: if one of the two is missing.
@@ -255,7 +262,17 @@ def panoptic_classes(meta: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     missing = [key for key in ('classes', 'stuff_classes') if key not in meta]
     if missing:
         raise ValueError(f'the meta information of the data set has no {", ".join(missing)}')
-    return list(meta.get('thing_classes', meta['classes'])), list(meta['stuff_classes'])
+    return list(thing_classes(meta)), list(meta['stuff_classes'])
+
+
+def thing_classes(meta: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the classes of instances in a data set's meta information; () without any.
+
+    Args:
+        meta: with ``classes``; mmdet's panoptic data sets have things and stuff there, and the
+            things in ``thing_classes``.
+    """
+    return tuple(meta.get('thing_classes') or meta.get('classes') or ())
 
 
 def count_ids(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -235,7 +235,7 @@ def without_scope(node):
 
 @pytest.mark.parametrize('depth', [50, 101])
 def test_panoptic_fpn_is_mmdets(depth):
-    """But for what would need panopticapi."""
+    """But for what would need panopticapi, and what is fused being a part of the results."""
     name = f'panoptic-fpn_r{depth}_fpn_ms-3x_coco.py'
     theirs = Path(mmdet.__file__).parent / '.mim/configs/panoptic_fpn' / name
     ours, theirs = (
@@ -243,6 +243,16 @@ def test_panoptic_fpn_is_mmdets(depth):
         for file in (FOLDER / 'baselines' / name, theirs)
     )
     assert ours['model']['backbone']['depth'] == depth
+    test_cfg = ours['model'].pop('test_cfg')
+    rcnn = theirs['model'].pop('test_cfg')['rcnn']
+    fusion = test_cfg['panoptic']
+    assert fusion['instance_score_thr'] == rcnn['score_thr']
+    assert dict(fusion['nms'], class_agnostic=True) == rcnn['nms']
+    assert (fusion['mask_overlap'], fusion['stuff_area_limit']) == (0.5, 4096)
+    # the instances of mmdet's Mask R-CNN
+    assert test_cfg['rcnn'].pop('nms') == dict(rcnn.pop('nms'), class_agnostic=False)
+    assert test_cfg['rcnn'] == dict(rcnn, score_thr=0.05)
+    assert ours['model'].pop('type') == f'polarseg.{theirs["model"].pop("type")}'
     for key in ('model', 'param_scheduler', 'train_cfg', 'optim_wrapper'):
         assert ours[key] == theirs[key]
     mine, other = (cfg['train_dataloader']['dataset']['pipeline'] for cfg in (ours, theirs))
@@ -252,9 +262,14 @@ def test_panoptic_fpn_is_mmdets(depth):
     assert [step['type'] for step in pipeline] == ['LoadImageFromFile', 'Resize', 'PackDetInputs']
     assert ours['val_dataloader'] == ours['test_dataloader']
     for part in ('val_evaluator', 'test_evaluator'):
-        assert ours[part]['type'] == 'polarseg.CocoPanopticQualityMetric'
+        quality, instances = ours[part]
+        assert quality['type'] == 'polarseg.CocoPanopticQualityMetric'
         for key in ('ann_file', 'seg_prefix'):
-            assert ours[part][key] == theirs[part][key]
+            assert quality[key] == theirs[part][key]
+        assert (instances['type'], instances['metric']) == (
+            'polarseg.CocoInstanceMetric', ['bbox', 'segm']
+        )  # fmt: skip
+        assert instances['ann_file'] == quality['ann_file'].replace('panoptic', 'instances')
 
 
 @pytest.mark.parametrize('name', ['blendmask_panoptic', 'panoptic-fpn'])

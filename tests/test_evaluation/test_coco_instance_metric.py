@@ -85,11 +85,11 @@ def samples_of(objects, kind='polygons', inclusive=False, shift=0.0, order=CLASS
     return samples
 
 
-def evaluate(file, samples, classes=CLASSES, metric=('bbox', 'segm'), **options):
+def evaluate(file, samples, classes=CLASSES, metric=('bbox', 'segm'), meta=None, **options):
     evaluator = METRICS.build(
         dict(type='CocoInstanceMetric', ann_file=file, metric=list(metric), **options)
     )
-    evaluator.dataset_meta = dict(classes=classes)
+    evaluator.dataset_meta = dict(classes=classes) if meta is None else meta
     for sample in samples:
         evaluator.process({}, [sample])
     return evaluator.evaluate(size=len(samples))
@@ -115,6 +115,14 @@ def test_perfect_predictions(file, inclusive):
     for kind in ('bbox', 'segm'):
         for name in ('mAP', 'mAP_50', 'mAP_75', 'mAP_m'):
             assert scores[f'coco/{kind}_{name}'] == 1.0
+
+
+def test_meta_information_of_mmdets_panoptic_data(file):
+    """Its classes hold the stuff, which no file of instances has."""
+    things = CLASSES[::-1]
+    meta = dict(classes=(*things, 'sky'), thing_classes=things, stuff_classes=('sky',))
+    scores = evaluate(file, samples_of(OBJECTS, order=things), meta=meta)
+    assert scores['coco/segm_mAP'] == 1.0
 
 
 def test_box_conventions_differ(tmp_path):

@@ -7,7 +7,7 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import PixelData
 
 from polarseg.structures import PanopticMap, Segment
-from polarseg.structures.panoptic import count_ids, count_pairs, panoptic_classes
+from polarseg.structures.panoptic import count_ids, count_pairs, panoptic_classes, thing_classes
 
 IDS = np.array([[0, 7, 7, 7], [2, 2, 7, 0], [2, 2, 300, 300]])
 SEGMENTS = [
@@ -168,6 +168,8 @@ def test_class_names_of_both_kinds_of_meta_information():
     assert panoptic_classes(ours) == panoptic_classes(theirs) == (['cat', 'dog'], ['sky'])
     with pytest.raises(ValueError, match='has no stuff_classes'):
         panoptic_classes(dict(classes=('cat',)))
+    assert thing_classes(ours) == thing_classes(theirs) == ('cat', 'dog')
+    assert thing_classes({}) == ()
 
 
 def test_segments_as_dictionaries():

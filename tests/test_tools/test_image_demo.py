@@ -265,7 +265,14 @@ def panoptic(tmp_path_factory):
     return untrained(tmp_path_factory.mktemp('panoptic'), 'blendmask_panoptic_V_19_slim_shapes')
 
 
-def test_panoptic_map(monkeypatch, panoptic, tmp_path):
+@pytest.fixture(scope='module')
+def panoptic_fpn(tmp_path_factory):
+    return untrained(tmp_path_factory.mktemp('fpn'), 'panoptic-fpn_V_19_slim_shapes')
+
+
+@pytest.mark.parametrize('system', ['panoptic', 'panoptic_fpn'])
+def test_panoptic_map(monkeypatch, request, system, tmp_path):
+    panoptic = request.getfixturevalue(system)
     picture = write_picture(tmp_path / 'a.png')
     run_blendmask(monkeypatch, panoptic, picture, tmp_path / 'out')
     assert drawings(tmp_path / 'out') == ['a.png.png']
@@ -289,6 +296,16 @@ def test_the_confidence_threshold_is_that_of_panoptic_instances_too(panoptic):
         counts.append(sum(segment.isthing for segment in prediction.panoptic.segments))
         assert inferencer.draw(prediction).ndim == 3
     assert counts[0] > counts[1] == 0
+
+
+def test_classes_of_mmdets_panoptic_data_are_told_apart(panoptic, panoptic_fpn):
+    """They come in one list there; categories of the results are those of the things."""
+    names = []
+    for config, checkpoint in (panoptic, panoptic_fpn):
+        inferencer = InstanceInferencer(config, checkpoint, 'cpu')
+        names.append((inferencer.classes, inferencer.stuff_classes))
+    assert names[0] == names[1]
+    assert (len(names[0][0]), len(names[0][1])) == (5, 5)
 
 
 def test_options_that_a_model_has_no_use_for(demo, tmp_path):

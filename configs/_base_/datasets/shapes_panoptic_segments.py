@@ -37,7 +37,3 @@ val_dataloader = dict(
     )
 )
 test_dataloader = val_dataloader
-
-# the models give panoptic maps alone
-val_evaluator = _base_.val_evaluator[:1]
-test_evaluator = val_evaluator

@@ -3,7 +3,7 @@
 _base_ = './mask-rcnn_V_19_slim_small.py'
 
 model = dict(
-    type='PanopticFPN',
+    type='polarseg.PanopticFPN',
     data_preprocessor=dict(pad_seg=True, seg_pad_value=255),
     semantic_head=dict(
         type='PanopticFPNHead',
@@ -20,8 +20,12 @@ model = dict(
         type='HeuristicFusionHead', num_things_classes=80, num_stuff_classes=53
     ),
     test_cfg=dict(
-        rcnn=dict(score_thr=0.6, nms=dict(class_agnostic=True)),
-        # the limit for 128 x 128 pixels as for BlendMask beside it
-        panoptic=dict(mask_overlap=0.5, stuff_area_limit=128 * 128 // 75),
+        panoptic=dict(
+            instance_score_thr=0.6,
+            nms=dict(type='nms', iou_threshold=0.5),
+            mask_overlap=0.5,
+            # the limit for 128 x 128 pixels as for BlendMask beside it
+            stuff_area_limit=128 * 128 // 75,
+        ),
     ),
 )
