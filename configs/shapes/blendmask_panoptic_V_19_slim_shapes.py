@@ -1,7 +1,7 @@
 # Panoptic BlendMask on five kinds of synthetic shapes on five kinds of stuff (docs/panoptic.md)
 _base_ = [
     '../_base_/models/blendmask_panoptic_V_19_slim_small.py',
-    '../_base_/datasets/shapes_panoptic.py',
+    '../_base_/datasets/shapes_panoptic_blendmask.py',
     '../_base_/schedules/adamw_scratch.py',
     '../_base_/default_runtime.py',
 ]

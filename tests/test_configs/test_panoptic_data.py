@@ -120,7 +120,7 @@ def test_coco_evaluators_and_test_pictures(load):
 def test_synthetic_shapes(repo_root, tmp_path):
     write_dataset(tmp_path, PROFILES['panoptic'], {'train': 3, 'val': 2})
     cfg = prepare_config(
-        repo_root / f'configs/{BASE}shapes_panoptic.py',
+        repo_root / f'configs/{BASE}shapes_panoptic_blendmask.py',
         cfg_options=dict(data_root=f'{tmp_path}/'),
     )
     dataset = DATASETS.build(cfg.train_dataloader.dataset)

@@ -272,7 +272,7 @@ def test_panoptic_fpn_is_mmdets(depth):
         assert instances['ann_file'] == quality['ann_file'].replace('panoptic', 'instances')
 
 
-@pytest.mark.parametrize('name', ['blendmask_panoptic', 'panoptic-fpn'])
+@pytest.mark.parametrize('name', ['blendmask_panoptic', 'centermask_panoptic', 'panoptic-fpn'])
 def test_small_models_are_compared_on_equal_terms(name):
     """Backbone, pyramid, semantic branch, smallest stuff, data and schedule."""
     cfg = Config.fromfile(FOLDER / f'shapes/{name}_V_19_slim_shapes.py')

@@ -1,7 +1,7 @@
 # Five kinds of synthetic shapes on five kinds of stuff (docs/panoptic.md):
 #   python tools/dataset_converters/make_shapes.py data/shapes_panoptic --profile panoptic \
 #       --size 128 --train 1200 --val 200
-_base_ = './shapes_five_blendmask.py'
+_base_ = './shapes_five.py'
 
 dataset_type = 'CocoPanopticInstanceDataset'
 data_root = 'data/shapes_panoptic/'
@@ -11,9 +11,9 @@ metainfo = dict(
 )
 
 train_pipeline = [
-    *_base_.train_pipeline[:3],
+    *_base_.train_pipeline[:2],
     dict(type='LoadPanopticLabels'),
-    *_base_.train_pipeline[3:],
+    *_base_.train_pipeline[2:],
 ]
 _dataset = dict(type=dataset_type, data_root=data_root, metainfo=metainfo)
 train_dataloader = dict(

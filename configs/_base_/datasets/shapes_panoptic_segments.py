@@ -14,7 +14,7 @@ metainfo = dict(
 train_pipeline = [
     _base_.train_pipeline[0],
     dict(type='LoadPanopticAnnotations'),
-    *_base_.train_pipeline[4:],
+    *_base_.train_pipeline[3:],
 ]
 _dataset = dict(_delete_=True, type=dataset_type, data_root=_base_.data_root, metainfo=metainfo)
 train_dataloader = dict(

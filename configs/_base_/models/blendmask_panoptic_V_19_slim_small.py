@@ -1,16 +1,9 @@
 # Panoptic BlendMask on VoVNetV2-19-slim from scratch, for small pictures: the instance model with a
 # level P2, and a semantic branch as wide as published
-_base_ = ['./blendmask_V_19_slim_small.py', './semantic_fpn.py']
+_base_ = ['./blendmask_V_19_slim_small.py', './semantic_fpn.py', './small_panoptic.py']
 
 model = dict(
-    data_preprocessor=dict(
-        _delete_=True,
-        type='PanopticDataPreprocessor',
-        mean=[127.5, 127.5, 127.5],
-        std=[64.0, 64.0, 64.0],
-        bgr_to_rgb=False,
-        pad_size_divisor=32,
-    ),
+    data_preprocessor=_base_.small_panoptic_preprocessor,
     backbone=dict(out_indices=(0, 1, 2, 3)),
     # P2 to P5; the detection head has the last three
     neck=dict(in_channels=[112, 256, 384, 512], num_outs=4),
@@ -21,7 +14,6 @@ model = dict(
         num_things_classes=80,
         instance_score_thr=0.45,
         overlap_thr=0.4,
-        # the published 4,096 are 1 of 75 pixels of a picture of 640 x 480; here of 128 x 128
-        stuff_area_limit=128 * 128 // 75,
+        stuff_area_limit=_base_.small_stuff_area_limit,
     ),
 )

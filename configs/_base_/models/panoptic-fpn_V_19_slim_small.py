@@ -1,6 +1,6 @@
 # mmdet's Panoptic FPN on VoVNetV2-19-slim from scratch: the Mask R-CNN of the small comparisons and
 # a semantic branch as wide as published. All but sizes is as in mmdet's configs for COCO.
-_base_ = './mask-rcnn_V_19_slim_small.py'
+_base_ = ['./mask-rcnn_V_19_slim_small.py', './small_panoptic.py']
 
 model = dict(
     type='polarseg.PanopticFPN',
@@ -24,8 +24,7 @@ model = dict(
             instance_score_thr=0.6,
             nms=dict(type='nms', iou_threshold=0.5),
             mask_overlap=0.5,
-            # the limit for 128 x 128 pixels as for BlendMask beside it
-            stuff_area_limit=128 * 128 // 75,
+            stuff_area_limit=_base_.small_stuff_area_limit,
         ),
     ),
 )
