@@ -177,6 +177,24 @@ def prepare_rays(count: int, mode: str, alone: bool, options: argparse.Namespace
     return Subject(ours, peers)
 
 
+def prepare_calls_alone(by_torch: bool, count: int, options: argparse.Namespace) -> Subject:
+    """What a call costs before it does anything, after the Python loop has had the caches.
+
+    Args:
+        by_torch: call an operator of torch's that only makes a view, in the same way, instead of
+            ours without a location.
+        count: instances of the picture that the loop works on.
+        options: of the command line.
+    """
+    inputs = synthetic_inputs(count, options)
+    loop = Peer(partial(loop_binned, *inputs.arguments(), NUM_RAYS), compare=None)
+    if by_torch:
+        return Subject(partial(torch.ops.aten.alias.default, inputs.contours), {LOOP: loop})
+    contours, offsets, locations, instance_index = inputs.arguments()
+    nothing = contours, offsets, locations[:0], instance_index[:0]
+    return Subject(partial(polar_ray_targets, *nothing, NUM_RAYS), {LOOP: loop})
+
+
 # ---- the pictures of stored published targets ----------------------------------------------------
 
 
@@ -276,6 +294,14 @@ def list_cases(options: argparse.Namespace) -> list[Case]:
         for mode in ('binned', 'exact')
         for count in counts
         for alone in (False, True)
+    ]
+    cases += [
+        Case(
+            'polar_ray_targets',
+            f'{name}, {counts[0]} instances',
+            partial(prepare_calls_alone, by_torch, counts[0]),
+        )
+        for name, by_torch in (('call without a location', False), ("call of torch's alias", True))
     ]
     if options.golden_dir is not None:
         cases.append(Case('polar_ray_targets', 'binned, published pictures', prepare_published))
