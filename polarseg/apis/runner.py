@@ -17,6 +17,7 @@ from torch import nn
 
 from polarseg.apis.checkpoint import CheckpointError, resolve_checkpoint
 from polarseg.apis.launch import distributed
+from polarseg.evaluation import panoptic_summary
 from polarseg.registry import HOOKS, METRICS
 from polarseg.structures import masks_to_rle
 from polarseg.structures.panoptic import thing_classes
@@ -197,4 +198,8 @@ def run_test(cfg: Config, checkpoint: str, out: str | None = None) -> dict[str, 
         if out is not None:
             Path(out).parent.mkdir(parents=True, exist_ok=True)
             runner.test_evaluator.metrics.append(DumpPredictions(out_file_path=out))
-        return runner.test()
+        scores = runner.test()
+        summary = panoptic_summary(scores)
+        if summary is not None:
+            print_log(f'Panoptic segmentation, percent\n{summary}', 'current', logging.INFO)
+        return scores
