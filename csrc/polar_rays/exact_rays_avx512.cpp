@@ -237,7 +237,7 @@ class EdgeWalk {
     if (apart) directions = load_directions(fan_.directions, rays);
     keep_some(rays, crossing_lengths(directions, p, q), single);
     // locations and points with whole coordinates: up, down, left and right touch as a rule
-    if (touch != 0) keep_some(rays + kEdges, _mm512_cvtpd_ps(along_rays(other, q)), touch);
+    if (touch != 0) keep_touches(rays + kEdges, _mm512_cvtpd_ps(along_rays(other, q)), touch);
     unsigned rest = (lanes & ~known) | (differ & ~single & known);
     for (; __builtin_expect(rest != 0, 0); rest &= rest - 1) {
       cross_exactly(edge(chosen[__builtin_ctz(rest)]));
@@ -258,6 +258,17 @@ class EdgeWalk {
     for (int n = 0; n < kEdges; ++n) {
       const int wanted = fan_.wanted(ray[n]);
       if (wanted >= 0) keep_(wanted, lengths[n]);
+    }
+  }
+
+  // Enters the lengths of touches: one of eight edges as a rule, so one by one.
+  POLARSEG_AVX512_INLINE void keep_touches(const int32_t* ray, __m256 of_rays, unsigned touch) {
+    float lengths[kEdges];
+    _mm256_storeu_ps(lengths, of_rays);
+    for (; touch != 0; touch &= touch - 1) {
+      const int lane = __builtin_ctz(touch);
+      const int wanted = fan_.wanted(ray[lane]);
+      if (wanted >= 0) keep_(wanted, lengths[lane]);
     }
   }
 
