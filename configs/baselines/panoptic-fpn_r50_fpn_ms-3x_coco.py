@@ -21,8 +21,9 @@ train_pipeline = [
 ]
 # without annotations, which the metric reads itself
 test_pipeline = [*_base_.test_pipeline[:2], _base_.test_pipeline[3]]
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
-val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+dataset_type = 'polarseg.CocoPanopticDataset'
+train_dataloader = dict(dataset=dict(type=dataset_type, pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(type=dataset_type, pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
 val_evaluator = [

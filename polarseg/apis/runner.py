@@ -33,7 +33,7 @@ __all__ = [
 
 
 # heads for region proposals or semantic segmentation have other classes
-_HEADS_OF_INSTANCES = ('bbox_head', 'mask_head', 'mask_iou_head')
+_HEADS_OF_INSTANCES = ('bbox_head', 'mask_head', 'mask_iou_head', 'basis_module')
 
 
 @HOOKS.register_module()
@@ -108,7 +108,8 @@ class MatchingClassesHook(Hook):
             for name, module in model.named_modules()
             if name.endswith(_HEADS_OF_INSTANCES)
             and not getattr(module, 'class_agnostic', False)
-            and getattr(module, 'num_classes', len(names)) < len(names)
+            # None: a basis module without auxiliary head
+            and (getattr(module, 'num_classes', None) or len(names)) < len(names)
         }
         if few:
             found = ', '.join(f'{key}={value}' for key, value in few.items())

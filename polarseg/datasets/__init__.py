@@ -2,6 +2,6 @@
 
 from polarseg.datasets import transforms  # noqa: F401  (registers the transforms)
 from polarseg.datasets.coco_instances import CocoInstanceDataset
-from polarseg.datasets.coco_panoptic import CocoPanopticInstanceDataset
+from polarseg.datasets.coco_panoptic import CocoPanopticDataset, CocoPanopticInstanceDataset
 
-__all__ = ['CocoInstanceDataset', 'CocoPanopticInstanceDataset']
+__all__ = ['CocoInstanceDataset', 'CocoPanopticDataset', 'CocoPanopticInstanceDataset']

@@ -10,6 +10,7 @@ from mmengine.logging import print_log
 
 from polarseg.registry import DATASETS
 from polarseg.structures.coco_format import (
+    check_picture_ids,
     count_bad_parts,
     is_box,
     ordered_category_ids,
@@ -19,13 +20,29 @@ from polarseg.structures.coco_format import (
 __all__ = ['CocoInstanceDataset']
 
 
-class _ClassOrderedCOCO(COCO):
-    """COCO file whose category ids come in the order of the names asked for."""
+class ClassOrdered:
+    """A COCO file whose category ids come in the order of the names asked for.
+
+    To be put in front of one of mmdet's classes of COCO files.
+    """
+
+    def createIndex(self) -> None:
+        """Index the entries by id.
+
+        Raises:
+            ValueError: if two pictures have one id, of which pycocotools would keep the last.
+        """
+        check_picture_ids(self.dataset)
+        super().createIndex()
 
     def get_cat_ids(self, cat_names: Any = (), sup_names: Any = (), cat_ids: Any = ()) -> list[int]:
         if cat_names and not sup_names and not cat_ids:
             return ordered_category_ids(self, tuple(cat_names))
         return super().get_cat_ids(cat_names, sup_names, cat_ids)
+
+
+class _ClassOrderedCOCO(ClassOrdered, COCO):
+    pass
 
 
 @DATASETS.register_module()
@@ -49,7 +66,8 @@ class CocoInstanceDataset(CocoDataset):
         require_masks: leave out annotations without a usable ``segmentation``.
 
     Raises:
-        ValueError: classes that the file lacks; no picture left after filtering.
+        ValueError: classes that the file lacks; two pictures with one id; no picture left after
+            filtering.
     """
 
     COCOAPI = _ClassOrderedCOCO

@@ -1,19 +1,21 @@
-"""Instance data in COCO format beside panoptic data of the same pictures."""
+"""Panoptic data in COCO format: beside instance data of the same pictures, and alone."""
 
 import logging
 from typing import Any
 
-from mmdet.datasets import CocoDataset, CocoPanopticDataset
+from mmdet.datasets import CocoDataset
+from mmdet.datasets import CocoPanopticDataset as _CocoPanopticDataset
+from mmdet.datasets.api_wrappers import COCOPanoptic
 from mmengine.fileio import join_path
 from mmengine.logging import print_log
 from mmengine.utils import is_abs
 
-from polarseg.datasets.coco_instances import CocoInstanceDataset
+from polarseg.datasets.coco_instances import ClassOrdered, CocoInstanceDataset
 from polarseg.registry import DATASETS
 from polarseg.structures.label_maps import semantic_labels
 from polarseg.structures.panoptic_files import PanopticFiles
 
-__all__ = ['CocoPanopticInstanceDataset']
+__all__ = ['CocoPanopticDataset', 'CocoPanopticInstanceDataset']
 
 ON_MISSING = ('error', 'skip')
 
@@ -46,7 +48,7 @@ class CocoPanopticInstanceDataset(CocoInstanceDataset):
     """
 
     METAINFO = dict(
-        CocoDataset.METAINFO, stuff_classes=CocoPanopticDataset.METAINFO['stuff_classes']
+        CocoDataset.METAINFO, stuff_classes=_CocoPanopticDataset.METAINFO['stuff_classes']
     )
 
     def __init__(
@@ -127,4 +129,55 @@ class CocoPanopticInstanceDataset(CocoInstanceDataset):
         if self.panoptic_file is not None:
             # the same for all pictures, so that it is not stored with each
             info['semantic_labels'] = self._labels
+        return info
+
+
+class _ClassOrderedPanoptic(ClassOrdered, COCOPanoptic):
+    """A panoptic file; each picture knows the name of its PNG."""
+
+    def createIndex(self) -> None:
+        super().createIndex()
+        for annotation in self.dataset.get('annotations', []):
+            image = self.imgs.get(annotation['image_id'])
+            if image is not None:
+                image['segm_file'] = annotation['file_name']
+
+
+@DATASETS.register_module()
+class CocoPanopticDataset(_CocoPanopticDataset):
+    """mmdet's panoptic data, things included, for mmdet's panoptic models.
+
+    Unlike there, labels follow the order of ``metainfo['classes']`` (things, then stuff), whatever
+    the order of the file, and PNGs have the names that the file gives them, not those of the
+    pictures.
+
+    Args:
+        args, kwargs: mmdet's. ``metainfo`` has ``classes``, ``thing_classes`` and
+            ``stuff_classes``.
+
+    Raises:
+        ValueError: with the file's name, for classes that it lacks, a category without a class, or
+            two pictures with one id.
+    """
+
+    COCOAPI = _ClassOrderedPanoptic
+
+    def load_data_list(self) -> list[dict]:
+        """Parse the annotation file; see the class for what is checked on the way."""
+        try:
+            return super().load_data_list()
+        except KeyError as error:
+            raise ValueError(
+                f'{self.ann_file}: an entry lacks the key {error}, or its category is none of the '
+                'classes'
+            ) from error
+        except ValueError as error:
+            raise ValueError(f'{self.ann_file}: {error}') from error
+
+    def parse_data_info(self, raw_data_info: dict) -> dict:
+        """One picture; see mmdet's ``CocoPanopticDataset``."""
+        info = super().parse_data_info(raw_data_info)
+        if info['seg_map_path'] is not None:
+            name = raw_data_info['raw_img_info']['segm_file']
+            info['seg_map_path'] = join_path(self.data_prefix['seg'], name)
         return info

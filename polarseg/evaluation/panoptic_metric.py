@@ -19,8 +19,8 @@ from polarseg.structures.panoptic_files import (
     PanopticFiles,
     panoptic_annotation,
     save_panoptic_json,
-    write_panoptic_png,
 )
+from polarseg.structures.panoptic_png import write_panoptic_png
 
 __all__ = ['CocoPanopticQualityMetric']
 
@@ -72,11 +72,14 @@ class CocoPanopticQualityMetric(BaseMetric):
         format_only: write results without evaluating them; needs no ground truth of the pictures,
             only the categories.
         outfile_prefix: write the predictions to ``PREFIX.panoptic.json`` and PNGs in the folder
-            ``PREFIX.panoptic``, which ``tools/analysis_tools/panoptic_quality.py`` reads.
+            ``PREFIX.panoptic``, which ``tools/analysis_tools/panoptic_quality.py`` reads. They have
+            the names of the true PNGs, without folders.
         kwargs: of mmengine's ``BaseMetric``.
 
     Raises:
-        ValueError: if ``format_only`` has no ``outfile_prefix``.
+        ValueError: if ``format_only`` has no ``outfile_prefix``, or two pictures would be written
+            to one PNG. When the data set's meta information is set, before anything is trained:
+            if its classes are not the categories of the file, all of them.
     """
 
     default_prefix = 'coco_panoptic'
@@ -93,10 +96,21 @@ class CocoPanopticQualityMetric(BaseMetric):
         super().__init__(**kwargs)
         if format_only and outfile_prefix is None:
             raise ValueError('format_only needs an outfile_prefix to write to')
-        self.truth = PanopticFiles(ann_file, seg_prefix)
+        self.truth = PanopticFiles(ann_file, seg_prefix, need_annotations=not format_only)
         self.classwise = classwise
         self.format_only = format_only
         self.outfile_prefix = outfile_prefix
+        self._png_names = {} if outfile_prefix is None else self.truth.png_names()
+
+    @property
+    def dataset_meta(self) -> dict | None:
+        """Meta information of the data set, with the class names."""
+        return self._dataset_meta
+
+    @dataset_meta.setter
+    def dataset_meta(self, meta: dict) -> None:
+        self._dataset_meta = meta
+        self._category_ids()
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Take in one batch.
@@ -124,6 +138,7 @@ class CocoPanopticQualityMetric(BaseMetric):
         """What is kept of a picture; its PNG is written here."""
         kept: dict[str, Any] = {}
         number = sample['img_id']
+        truth = None if self.format_only else self.truth.read(number)
         if self.outfile_prefix is not None:
             name = self._png_name(sample)
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -132,9 +147,8 @@ class CocoPanopticQualityMetric(BaseMetric):
             height, width = found.ids.shape
             file_name = Path(sample.get('img_path', name)).name
             kept['image'] = dict(id=number, file_name=file_name, height=height, width=width)
-        if self.format_only:
+        if truth is None:
             return kept
-        truth = self.truth.read(number)
         kept['segments'] = match_segments(found, truth)
         semantic = sample.get('pred_sem_seg')
         if semantic is not None:
@@ -206,9 +220,9 @@ class CocoPanopticQualityMetric(BaseMetric):
 
     def _png_name(self, sample: Mapping[str, Any]) -> str:
         """That of the ground truth; of a picture without one, that of the photograph."""
-        entry = self.truth.annotations.get(sample['img_id'])
-        if entry is not None:
-            return entry['file_name']
+        name = self._png_names.get(sample['img_id'])
+        if name is not None:
+            return name
         return f'{Path(str(sample.get("img_path", sample["img_id"]))).stem}.png'
 
     def _class_names(self) -> tuple[list[str], list[str]]:
@@ -226,7 +240,8 @@ class CocoPanopticQualityMetric(BaseMetric):
         if further or len(wanted) > len(ids):
             raise ValueError(
                 f'{self.truth.file} has {len(ids)} categories, the data set {len(wanted)} classes; '
-                f'without a class: {further}'
+                f'without a class: {further}. PQ is over all categories of the file: name them in '
+                'classes and stuff_classes, or take them out of the file'
             )
         return [ids[key] for key in wanted]
 

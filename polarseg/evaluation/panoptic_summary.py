@@ -25,12 +25,13 @@ def panoptic_summary(scores: Mapping[str, float]) -> str | None:
             :class:`~polarseg.evaluation.CocoInstanceMetric`.
 
     Returns:
-        Percentages with one decimal, ``-`` for what has not been evaluated; None without PQ.
+        Percentages with one decimal; ``-`` for what has not been evaluated, and for what has no
+        figure (not a number, or COCO's -1) since nothing of it occurs. None without PQ.
     """
     if 'coco_panoptic/PQ' not in scores:
         return None
     cells = [
-        f'{factor * scores[name]:.1f}' if name in scores else '-'
+        f'{factor * scores[name]:.1f}' if scores.get(name, -1) >= 0 else '-'
         for name, factor in COLUMNS.values()
     ]
     rows = [list(COLUMNS), ['---'] * len(COLUMNS), cells]

@@ -11,6 +11,7 @@ from pycocotools import mask as coco_mask
 from polarseg.structures.rle import rle_counts
 
 __all__ = [
+    'check_picture_ids',
     'count_bad_parts',
     'decode_segmentation',
     'is_box',
@@ -20,6 +21,23 @@ __all__ = [
 
 MAX_COORDINATE = 1_000_000
 """Pixels; pycocotools breaks the process on polygons far beyond."""
+
+
+def check_picture_ids(content: dict) -> None:
+    """Refuse a file in which two pictures have one id: annotations of both would go to one.
+
+    Args:
+        content: of the file, with ``images``.
+
+    Raises:
+        ValueError: with the id and the two file names.
+    """
+    names: dict[Any, Any] = {}
+    for image in content.get('images', []):
+        number, name = image['id'], image.get('file_name')
+        if number in names:
+            raise ValueError(f'two pictures have the id {number}: {names[number]} and {name}')
+        names[number] = name
 
 
 def is_box(box: Any) -> bool:

@@ -17,6 +17,7 @@ __all__ = [
     'VOID',
     'PanopticMap',
     'Segment',
+    'as_flag',
     'count_ids',
     'count_pairs',
     'panoptic_classes',
@@ -61,15 +62,19 @@ class Segment:
         """A segment of a dictionary with at least ``id``, ``category_id`` and ``isthing``.
 
         Raises:
-            ValueError: if one of these is missing. Other keys are left out.
+            ValueError: if one of these is missing, or ``isthing`` or ``iscrowd`` is no flag
+                (:func:`as_flag`). Other keys are left out.
         """
         missing = [key for key in ('id', 'category_id', 'isthing') if key not in entry]
         if missing:
             raise ValueError(f'a segment needs {", ".join(missing)}, got {dict(entry)}')
         own = {field.name for field in fields(cls)}
         values = {key: value for key, value in entry.items() if key in own}
-        for key in ('isthing', 'iscrowd'):
-            values[key] = bool(values.get(key, False))
+        try:
+            for key in ('isthing', 'iscrowd'):
+                values[key] = as_flag(key, values.get(key, False))
+        except ValueError as error:
+            raise ValueError(f'segment {entry["id"]}: {error}') from error
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
@@ -273,6 +278,17 @@ def thing_classes(meta: Mapping[str, Any]) -> tuple[str, ...]:
             things in ``thing_classes``.
     """
     return tuple(meta.get('thing_classes') or meta.get('classes') or ())
+
+
+def as_flag(name: str, value: Any) -> bool:
+    """True for true and 1, False for false and 0, as files have them.
+
+    Raises:
+        ValueError: for anything else, such as '0', which Python takes for true.
+    """
+    if not isinstance(value, (bool, int, np.bool_, np.integer)) or value not in (0, 1):
+        raise ValueError(f'{name} must be 0, 1, true or false, got {value!r}')
+    return bool(value)
 
 
 def count_ids(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

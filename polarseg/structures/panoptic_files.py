@@ -5,7 +5,7 @@
                       "segments_info": [{"id", "category_id", "area", "bbox", "iscrowd"}]}],
      "categories": [{"id", "name", "isthing"}]}
 
-The id of a pixel is R + 256 G + 65536 B, 0 is void.
+The PNGs are those of :mod:`polarseg.structures.panoptic_png`.
 """
 
 import json
@@ -14,28 +14,25 @@ from copy import copy
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
-import numpy as np
-
-from polarseg.structures.panoptic import PanopticMap, Segment
+from polarseg.structures.panoptic import PanopticMap, Segment, as_flag
+from polarseg.structures.panoptic_png import (
+    PanopticFileError,
+    read_panoptic_png,
+    write_panoptic_png,
+)
 
 __all__ = [
     'Category',
     'PanopticFileError',
     'PanopticFiles',
-    'colors_to_ids',
     'panoptic_annotation',
-    'read_panoptic_png',
     'save_panoptic_json',
     'write_panoptic',
-    'write_panoptic_png',
 ]
 
-MAX_ID = 256**3 - 1
-
-
-class PanopticFileError(ValueError):
-    """A file is not in the COCO panoptic format; the message names the file and the entry."""
+ANNOTATION_TYPES = {'image_id': (int, str), 'file_name': (str,), 'segments_info': None}
+CATEGORY_TYPES = {'id': (int,), 'name': (str,), 'isthing': None}
+"""What entries of a file need, and of which types; None for what is checked apart."""
 
 
 class Category(NamedTuple):
@@ -60,6 +57,8 @@ class PanopticFiles:
         folder: of the PNGs; None is COCO's place, beside the file, with its name without suffix.
         categories: for a file of predictions, which may have none of its own; they replace those
             of the file.
+        need_annotations: False takes a file without ``annotations``, as those of pictures whose
+            truth is kept secret.
 
     Attributes:
         categories: list of :class:`Category` in the order of the file.
@@ -75,6 +74,7 @@ class PanopticFiles:
         file: str | Path,
         folder: str | Path | None = None,
         categories: Sequence[Category] | None = None,
+        need_annotations: bool = True,
     ) -> None:
         self.file = Path(file)
         self.folder = self.file.with_suffix('') if folder is None else Path(folder)
@@ -83,14 +83,12 @@ class PanopticFiles:
             categories = _read_categories(_entries(content, 'categories', self.file), self.file)
         self.categories = list(categories)
         self._isthing = {category.id: category.isthing for category in self.categories}
+        if not need_annotations:
+            content.setdefault('annotations', [])
         self.annotations: dict[int | str, dict] = {}
         for index, entry in enumerate(_entries(content, 'annotations', self.file)):
             where = f'{self.file}: annotations[{index}]'
-            missing = [
-                key for key in ('image_id', 'file_name', 'segments_info') if key not in entry
-            ]
-            if missing:
-                raise PanopticFileError(f'{where} has no {", ".join(missing)}')
+            _check_types(entry, ANNOTATION_TYPES, where)
             infos = entry['segments_info']
             if not isinstance(infos, list) or not all(isinstance(info, dict) for info in infos):
                 raise PanopticFileError(f'{where}: segments_info is no list of objects')
@@ -126,6 +124,23 @@ class PanopticFiles:
         except ValueError as error:
             raise PanopticFileError(f'{self.file}, {path}: image {image_id}: {error}') from error
 
+    def png_names(self) -> dict[int | str, str]:
+        """Name of each picture's PNG without folders, for what is written beside the data set.
+
+        Raises:
+            PanopticFileError: if two pictures would share one.
+        """
+        names: dict[int | str, str] = {}
+        owner: dict[str, int | str] = {}
+        for number, entry in self.annotations.items():
+            name = names[number] = Path(entry['file_name']).name
+            if owner.setdefault(name, number) != number:
+                raise PanopticFileError(
+                    f'{self.file}: two pictures have PNGs of the same name, {name}: images '
+                    f'{owner[name]} and {number}'
+                )
+        return names
+
     def png(self, image_id: int | str) -> Path:
         """Where the PNG of a picture should be.
 
@@ -158,64 +173,12 @@ class PanopticFiles:
 
     def _segment(self, info: Mapping[str, Any]) -> Segment:
         category = info.get('category_id')
-        if category not in self._isthing:
+        if not isinstance(category, int) or category not in self._isthing:
             raise ValueError(
                 f'segment {info.get("id")} has category_id {category!r}, which is not among the '
                 f'{len(self._isthing)} categories'
             )
         return Segment.from_dict({**info, 'isthing': self._isthing[category]})
-
-
-def read_panoptic_png(path: str | Path) -> np.ndarray:
-    """The segment ids of a PNG.
-
-    Returns:
-        ``[H, W]`` int32, R + 256 G + 65536 B.
-
-    Raises:
-        OSError: if the file cannot be read.
-        PanopticFileError: if it is no RGB picture of 8 bits.
-    """
-    content = np.frombuffer(Path(path).read_bytes(), np.uint8)
-    pixels = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if content.size else None
-    if pixels is None:
-        raise PanopticFileError(f'{path}: no picture, or a damaged one')
-    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
-        raise PanopticFileError(
-            f'{path}: a panoptic PNG has 3 channels of 8 bits, got {pixels.dtype} '
-            f'{list(pixels.shape)}'
-        )
-    return colors_to_ids(pixels[..., ::-1])
-
-
-def colors_to_ids(colors: np.ndarray) -> np.ndarray:
-    """Segment ids of colours.
-
-    Args:
-        colors: ``[..., 3]`` uint8, red, green, blue.
-
-    Returns:
-        ``[...]`` int32, R + 256 G + 65536 B.
-    """
-    red, green, blue = (colors[..., channel].astype(np.int32) for channel in range(3))
-    return red | green << 8 | blue << 16
-
-
-def write_panoptic_png(path: str | Path, ids: np.ndarray) -> None:
-    """Write segment ids as the colours of a PNG.
-
-    Args:
-        path: ends in ``.png``.
-        ids: ``[H, W]`` integers in 0 .. 2**24 - 1.
-
-    Raises:
-        ValueError: if an id has no colour.
-    """
-    if ids.size and (ids.min() < 0 or ids.max() > MAX_ID):
-        raise ValueError(f'{path}: ids must be in 0 .. {MAX_ID}, got {ids.min()} .. {ids.max()}')
-    pixels = np.stack([ids >> 16, ids >> 8 & 255, ids & 255], axis=-1).astype(np.uint8)
-    encoded = cv2.imencode('.png', pixels)[1]
-    Path(path).write_bytes(encoded.tobytes())
 
 
 def panoptic_annotation(image_id: int | str, file_name: str, panoptic: PanopticMap) -> dict:
@@ -311,12 +274,29 @@ def _entries(content: dict, key: str, path: Path) -> list[dict]:
 def _read_categories(entries: Sequence[dict], path: Path) -> list[Category]:
     categories = []
     for index, entry in enumerate(entries):
-        missing = [key for key in Category._fields if key not in entry]
-        if missing:
-            raise PanopticFileError(f'{path}: categories[{index}] has no {", ".join(missing)}')
-        categories.append(Category(entry['id'], entry['name'], bool(entry['isthing'])))
+        where = f'{path}: categories[{index}]'
+        _check_types(entry, CATEGORY_TYPES, where)
+        try:
+            isthing = as_flag('isthing', entry['isthing'])
+        except ValueError as error:
+            raise PanopticFileError(f'{where}: {error}') from error
+        categories.append(Category(entry['id'], entry['name'], isthing))
     ids = [category.id for category in categories]
     repeated = sorted({number for number in ids if ids.count(number) > 1})
     if repeated:
         raise PanopticFileError(f'{path}: categories have ids that occur twice: {repeated}')
     return categories
+
+
+def _check_types(entry: dict, types: Mapping[str, tuple[type, ...] | None], where: str) -> None:
+    """Refuse an entry that lacks a key, or has a value of another type there."""
+    missing = [key for key in types if key not in entry]
+    if missing:
+        raise PanopticFileError(f'{where} has no {", ".join(missing)}')
+    for key, allowed in types.items():
+        if allowed is None:
+            continue
+        # a bool is an int to Python
+        if not isinstance(entry[key], allowed) or isinstance(entry[key], bool):
+            names = ' or '.join(kind.__name__ for kind in allowed)
+            raise PanopticFileError(f'{where}: {key} must be {names}, got {entry[key]!r}')

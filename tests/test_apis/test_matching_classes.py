@@ -28,6 +28,12 @@ def model_of(bbox=2, semantic=3, fusion=2, **more):
     return model
 
 
+class WithClasses(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.num_classes = num_classes
+
+
 def check(model, metainfo):
     dataset = SimpleNamespace(metainfo=metainfo)
     loader = SimpleNamespace(dataset=dataset)
@@ -59,6 +65,17 @@ def test_models_that_fit(metainfo):
 def test_models_that_do_not_fit(metainfo, options, named):
     with pytest.raises(ValueError, match=named):
         check(model_of(**options), metainfo)
+
+
+def test_basis_module():
+    """That of BlendMask learns labels of things; without its auxiliary head it learns none."""
+    for number, fits in ((2, True), (80, True), (None, True), (1, False)):
+        model = model_of(basis_module=WithClasses(number))
+        if fits:
+            check(model, OURS)
+            continue
+        with pytest.raises(ValueError, match=r'has basis_module\.num_classes=1; set'):
+            check(model, OURS)
 
 
 def test_data_without_stuff():

@@ -258,6 +258,10 @@ def test_panoptic_fpn_is_mmdets(depth):
     mine, other = (cfg['train_dataloader']['dataset']['pipeline'] for cfg in (ours, theirs))
     assert mine[1].pop('type') == f'polarseg.{other[1].pop("type")}'
     assert mine == other
+    for part in ('train', 'val', 'test'):
+        dataset, other = (cfg[f'{part}_dataloader']['dataset'] for cfg in (ours, theirs))
+        assert dataset.pop('type') == f'polarseg.{other.pop("type")}'
+        assert {**dataset, 'pipeline': 0} == {**other, 'pipeline': 0}
     pipeline = ours['test_dataloader']['dataset']['pipeline']
     assert [step['type'] for step in pipeline] == ['LoadImageFromFile', 'Resize', 'PackDetInputs']
     assert ours['val_dataloader'] == ours['test_dataloader']

@@ -246,6 +246,14 @@ def test_a_class_that_the_file_lacks(build, tmp_path):
         assert part in str(caught.value)
 
 
+def test_two_pictures_of_one_id(build):
+    """Of which pycocotools keeps the last, with the annotations of both."""
+    size = dict(height=HEIGHT, width=WIDTH)
+    pictures = [dict(id=1, file_name=f'{name}.png', **size) for name in 'ab']
+    with pytest.raises(ValueError, match=r'file\.json: two pictures have the id 1: a\.png and b'):
+        build([annotation(5)], pictures)
+
+
 def test_a_category_name_twice(build):
     categories = [dict(id=1, name='cat'), dict(id=2, name='cat')]
     with pytest.raises(ValueError, match=r'file\.json.*more than one category'):

@@ -1,17 +1,20 @@
 """mmdet's loading of panoptic annotations without panopticapi."""
 
+import json
+
 import cv2
 import numpy as np
 import pytest
 import torch
-from mmdet.datasets import CocoPanopticDataset
 from mmengine.registry import DefaultScope
 from mmengine.structures import PixelData
 
+from polarseg.datasets import CocoPanopticDataset
 from polarseg.evaluation import CocoPanopticQualityMetric
 from polarseg.registry import TRANSFORMS
 from polarseg.structures import PanopticMap, Segment
-from polarseg.structures.panoptic_files import Category, colors_to_ids, write_panoptic
+from polarseg.structures.panoptic_files import Category, write_panoptic
+from polarseg.structures.panoptic_png import PanopticFileError, colors_to_ids
 
 SHAPE = (40, 60)
 # in the file's order, which is that of mmdet's numbers
@@ -46,17 +49,28 @@ def folder(tmp_path):
     return tmp_path, ids
 
 
-@pytest.fixture
-def loaded(folder):
+def load(root, meta=META):
     with DefaultScope.overwrite_default_scope('polarseg'):
         dataset = CocoPanopticDataset(
             ann_file='truth.json',
-            data_root=str(folder[0]),
+            data_root=str(root),
             data_prefix=dict(img='', seg='truth/'),
-            metainfo=META,
+            metainfo=meta,
             pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadPanopticAnnotations')],
         )
         return dataset[0]
+
+
+@pytest.fixture
+def loaded(folder):
+    return load(folder[0])
+
+
+def change(root, edit):
+    file = root / 'truth.json'
+    content = json.loads(file.read_text())
+    edit(content)
+    file.write_text(json.dumps(content))
 
 
 def test_ids_of_colours():
@@ -97,3 +111,71 @@ def test_options_are_mmdets():
     transform = build(dict(type='LoadPanopticAnnotations', with_seg=False, with_mask=False))
     assert (transform.with_bbox, transform.with_mask, transform.with_seg) == (True, False, False)
     assert not transform.with_keypoints
+
+
+# -- what mmdet's would take without a word ------------------------------------------------------
+
+
+def test_labels_follow_the_order_of_the_classes(folder, loaded):
+    """Not that of the file."""
+    meta = dict(
+        classes=('dog', 'cat', 'sea', 'sky'),
+        thing_classes=('dog', 'cat'),
+        stuff_classes=('sea', 'sky'),
+    )
+    found = load(folder[0], meta)
+    assert found['gt_bboxes_labels'].tolist() == [0, 0]
+    moved = np.array([1, 0, 3, 2])
+    void = loaded['gt_seg_map'] == 255
+    assert (found['gt_seg_map'][~void] == moved[loaded['gt_seg_map'][~void]]).all()
+    assert (found['gt_seg_map'][void] == 255).all()
+
+
+def test_pngs_have_the_names_that_the_file_gives_them(folder, loaded):
+    root = folder[0]
+    (root / 'truth/a.png').rename(root / 'truth/a_panoptic.png')
+    change(root, lambda c: c['annotations'][0].update(file_name='a_panoptic.png'))
+    assert (load(root)['gt_seg_map'] == loaded['gt_seg_map']).all()
+
+
+def test_two_pictures_of_one_id(folder):
+    change(folder[0], lambda c: c['images'].append(dict(c['images'][0], file_name='b.png')))
+    with pytest.raises(ValueError, match=r'truth\.json: two pictures have the id 4: a\.png and b'):
+        load(folder[0])
+
+
+def test_a_category_without_a_class(folder):
+    meta = dict(classes=('cat', 'dog', 'sky'), thing_classes=('cat', 'dog'), stuff_classes=('sky',))
+    with pytest.raises(ValueError, match=r'truth\.json: .* 100, or its category is none of'):
+        load(folder[0], meta)
+
+
+PIXELS = np.zeros((*SHAPE, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ('png', 'said'),
+    [
+        (PIXELS[..., 0], '3 channels of 8 bits, got uint8'),
+        (PIXELS.astype(np.uint16), '3 channels of 8 bits, got uint16'),
+        (PIXELS + np.uint8(1), 'ids of the map that no segment has: 65793'),
+        (PIXELS[1:], r'must have the size of the picture, \[40, 60\], got \[39, 60\]'),
+        (b'nothing', 'no picture, or a damaged one'),
+        (b'', 'no picture, or a damaged one'),
+    ],
+)
+def test_pngs_that_are_not_what_the_file_says(folder, png, said):
+    path = folder[0] / 'truth/a.png'
+    if isinstance(png, bytes):
+        path.write_bytes(png)
+    else:
+        cv2.imwrite(str(path), png)
+    with pytest.raises(PanopticFileError, match=said) as info:
+        load(folder[0])
+    assert str(path) in str(info.value)
+
+
+def test_no_png(folder):
+    (folder[0] / 'truth/a.png').unlink()
+    with pytest.raises(FileNotFoundError, match=r'truth/a\.png'):
+        load(folder[0])

@@ -11,7 +11,7 @@ from PIL import Image
 import polarseg.datasets.transforms as room
 from polarseg.datasets.transforms import LoadPanopticLabels, ShortestEdgeResize
 from polarseg.registry import TRANSFORMS
-from polarseg.structures.panoptic_files import write_panoptic_png
+from polarseg.structures.panoptic_png import write_panoptic_png
 
 HEIGHT, WIDTH = 40, 60
 
@@ -87,6 +87,15 @@ def test_prepared_maps(results, expected, tmp_path):
     del results['panoptic_path'], results['segments_info']
     np.testing.assert_array_equal(load(dict(results))['gt_seg_map'] >> 8, expected)
     del results['semantic_labels']
+    np.testing.assert_array_equal(load(results)['gt_seg_map'] >> 8, expected)
+
+
+def test_prepared_maps_have_the_names_of_the_panoptic_pngs(results, expected, tmp_path):
+    """As the tool writes them, whatever the names of the pictures."""
+    (tmp_path / 'maps').mkdir()
+    cv2.imwrite(str(tmp_path / 'maps/a_panoptic.png'), expected.astype(np.uint8))
+    results['panoptic_path'] = str(tmp_path / 'elsewhere/a_panoptic.png')
+    load = LoadPanopticLabels(map_dir=str(tmp_path / 'maps'))
     np.testing.assert_array_equal(load(results)['gt_seg_map'] >> 8, expected)
 
 

@@ -8,9 +8,8 @@ from polarseg.evaluation import PanopticQuality, folder_quality
 from polarseg.structures.panoptic_files import (
     PanopticFileError,
     PanopticFiles,
-    read_panoptic_png,
-    write_panoptic_png,
 )
+from polarseg.structures.panoptic_png import read_panoptic_png, write_panoptic_png
 
 
 @pytest.fixture

@@ -251,6 +251,73 @@ def test_classes_that_do_not_fit(data, meta, said):
         evaluate(samples_of(predictions), file, meta)
 
 
+def test_classes_are_compared_before_anything_is_trained(data):
+    """A runner sets the meta information when it builds the loop."""
+    metric = CocoPanopticQualityMetric(str(data[0]))
+    with pytest.raises(ValueError, match=r"without a class: \['sea'\].*or take them out"):
+        metric.dataset_meta = META | dict(stuff_classes=('sky',))
+    metric.dataset_meta = META
+    assert metric.dataset_meta == META
+
+
+def rename(file, names):
+    """Give the PNGs of a file other names, without moving them."""
+    content = json.loads(file.read_text())
+    for entry in content['annotations']:
+        entry['file_name'] = str(names(entry['file_name']))
+    file.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize('format_only', [False, True])
+def test_the_truth_is_never_written_over(data, tmp_path, format_only):
+    """Whatever its file calls the PNGs."""
+    file, predictions = data
+    folder = tmp_path / 'truth'
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    prefix = tmp_path / 'run/results'
+    options = dict(outfile_prefix=str(prefix), format_only=format_only)
+    for names in (lambda name: folder / name, lambda name: f'../truth/{name}'):
+        rename(file, lambda name, names=names: names(name.split('/')[-1]))
+        evaluate(samples_of(predictions), file, **options)
+        assert {path: path.read_bytes() for path in folder.iterdir()} == before
+        found = PanopticFiles(f'{prefix}.panoptic.json')
+        for number in predictions:
+            assert found.png(number).parent == tmp_path / 'run/results.panoptic'
+            assert found.read(number).ids.shape == SHAPE
+
+
+def test_pngs_in_folders(data, tmp_path):
+    file, predictions = data
+    (tmp_path / 'truth').rename(tmp_path / 'moved')
+    (tmp_path / 'truth').mkdir()
+    (tmp_path / 'moved').rename(tmp_path / 'truth/below')
+    rename(file, lambda name: f'below/{name}')
+    prefix = str(tmp_path / 'results')
+    scores = evaluate(samples_of(predictions), file, outfile_prefix=prefix)
+    again = folder_quality(PanopticFiles(f'{prefix}.panoptic.json'), PanopticFiles(file))
+    assert percent(again) == pytest.approx(list(scores.values()))
+
+
+def test_two_pngs_of_one_name(data, tmp_path):
+    file, _ = data
+    rename(file, lambda name: f'{name[:-4]}/a.png')
+    CocoPanopticQualityMetric(str(file))
+    with pytest.raises(ValueError, match=r'two pictures have PNGs of the same name, a\.png'):
+        CocoPanopticQualityMetric(str(file), outfile_prefix=str(tmp_path / 'results'))
+
+
+def test_pictures_whose_truth_is_secret(data, tmp_path):
+    file, predictions = data
+    content = json.loads(file.read_text())
+    del content['annotations']
+    file.write_text(json.dumps(content))
+    prefix = str(tmp_path / 'results')
+    assert evaluate(samples_of(predictions), file, format_only=True, outfile_prefix=prefix) == {}
+    assert PanopticFiles(f'{prefix}.panoptic.json').annotations.keys() == predictions.keys()
+    with pytest.raises(ValueError, match="no list named 'annotations'"):
+        evaluate(samples_of(predictions), file)
+
+
 def test_little_is_kept_of_a_picture(data):
     file, predictions = data
     metric = CocoPanopticQualityMetric(str(file))

@@ -16,8 +16,14 @@ def test_percentages():
 
 
 def test_what_has_not_been_evaluated():
-    row = panoptic_summary(QUALITY | {'coco/bbox_mAP': float('nan')}).splitlines()[2]
-    assert row == '| 50.0 | 50.0 | 50.0 | 50.0 | 50.0 | - | nan | - |'
+    row = panoptic_summary(QUALITY).splitlines()[2]
+    assert row == '| 50.0 | 50.0 | 50.0 | 50.0 | 50.0 | - | - | - |'
+
+
+def test_what_does_not_occur():
+    strange = {'coco_panoptic/PQ_th': float('nan'), 'coco/bbox_mAP': -1.0, 'coco/segm_mAP': 0.0}
+    row = panoptic_summary(QUALITY | strange).splitlines()[2]
+    assert row == '| 50.0 | 50.0 | 50.0 | - | 50.0 | - | - | 0.0 |'
 
 
 def test_nothing_for_instances_alone():

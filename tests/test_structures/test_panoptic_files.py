@@ -11,10 +11,9 @@ from polarseg.structures.panoptic_files import (
     Category,
     PanopticFileError,
     PanopticFiles,
-    read_panoptic_png,
     write_panoptic,
-    write_panoptic_png,
 )
+from polarseg.structures.panoptic_png import read_panoptic_png, write_panoptic_png
 
 CATEGORIES = [Category(3, 'cat', True), Category(92, 'wall', False)]
 LAST = 256**3 - 1
@@ -140,6 +139,16 @@ def test_some_of_the_pictures(file):
         (lambda c: c['annotations'][1].update(image_id=5), r'\[1\]: image 5 has an entry already'),
         (lambda c: c['categories'][1].pop('isthing'), r'categories\[1\] has no isthing'),
         (lambda c: c['categories'][1].update(id=3), r'ids that occur twice: \[3\]'),
+        # other types than Python's dictionaries, paths and sorting take
+        (lambda c: c['annotations'][1].update(image_id=[1]), r'\[1\]: image_id must be int or str'),
+        (lambda c: c['annotations'][0].update(file_name=5), r'\[0\]: file_name must be str, got 5'),
+        (lambda c: c['categories'][0].update(id=[3]), r'categories\[0\]: id must be int'),
+        (
+            lambda c: c['categories'][0].update(id=True),
+            r'\[0\]: id must be int, got True',
+        ),
+        (lambda c: c['categories'][0].update(name=['road']), r'categories\[0\]: name must be str'),
+        (lambda c: c['categories'][0].update(isthing='0'), r'\[0\]: isthing must be .* got .0.$'),
     ],
 )
 def test_a_wrong_file_is_named(file, edit, said):
@@ -147,6 +156,20 @@ def test_a_wrong_file_is_named(file, edit, said):
     with pytest.raises(PanopticFileError, match=said) as info:
         PanopticFiles(file)
     assert str(info.value).startswith(f'{file}: ')
+
+
+@pytest.mark.parametrize('flag', [0, 1, False, True])
+def test_flags(file, flag):
+    change(file, lambda content: content['categories'][0].update(isthing=flag))
+    assert PanopticFiles(file).categories[0].isthing is bool(flag)
+
+
+def test_names_without_folders(file):
+    change(file, lambda content: content['annotations'][0].update(file_name='x/y.png'))
+    assert PanopticFiles(file).png_names() == {5: 'y.png', 6: '6.png'}
+    change(file, lambda content: content['annotations'][1].update(file_name='y.png'))
+    with pytest.raises(PanopticFileError, match=r'of the same name, y\.png: images 5 and 6'):
+        PanopticFiles(file).png_names()
 
 
 @pytest.mark.parametrize('text', ['{"annotations": [', '[]', '\x00'])
@@ -164,6 +187,13 @@ def test_no_json_object(file, text):
         (lambda infos: infos[0].update(category_id=4), 'segment 256 has category_id 4'),
         (lambda infos: infos[0].pop('category_id'), 'segment 256 has category_id None'),
         (lambda infos: infos[0].pop('id'), 'a segment needs id'),
+        (lambda infos: infos[0].update(category_id=[3]), r'segment 256 has category_id \[3\]'),
+        # Python takes this for true
+        (
+            lambda infos: infos[0].update(iscrowd='0'),
+            "256: iscrowd must be 0, 1, .* got '0'",
+        ),
+        (lambda infos: infos[0].update(iscrowd=2), 'segment 256: iscrowd must be 0, 1, .* got 2'),
     ],
 )
 def test_segments_that_do_not_fit_are_named(file, edit, said):

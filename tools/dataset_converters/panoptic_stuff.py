@@ -21,25 +21,14 @@ import cv2
 import numpy as np
 
 from polarseg.structures.label_maps import UNLABELLED, semantic_labels
-from polarseg.structures.panoptic import PanopticMap, Segment
-from polarseg.structures.panoptic_files import PanopticFiles, read_panoptic_png
+from polarseg.structures.panoptic import Segment
+from polarseg.structures.panoptic_files import PanopticFiles
+from polarseg.structures.panoptic_png import read_panoptic_map
 
 
 def stuff_names(files: PanopticFiles) -> tuple[str, ...]:
     """All stuff of a file in the order of the ids, which is the published order."""
     return tuple(c.name for c in sorted(files.categories) if not c.isthing)
-
-
-def png_names(files: PanopticFiles) -> dict[int | str, str]:
-    """Name of the PNG to write for each picture: that of the panoptic PNG, without folders.
-
-    Raises:
-        ValueError: if two pictures would share one.
-    """
-    names = {number: Path(e['file_name']).name for number, e in files.annotations.items()}
-    if len(set(names.values())) < len(names):
-        raise ValueError(f'{files.file}: two pictures have PNGs of the same name')
-    return names
 
 
 def convert(job: tuple[Path, list[Segment], Path], labels: dict[int, int]) -> np.ndarray:
@@ -56,18 +45,14 @@ def convert(job: tuple[Path, list[Segment], Path], labels: dict[int, int]) -> np
         ValueError: if the panoptic PNG cannot be read, or does not fit its segments.
     """
     source, segments, target = job
-    ids = read_panoptic_png(source)
-    try:
-        semantic = PanopticMap(ids, segments).semantic(labels, void=UNLABELLED)
-    except ValueError as error:
-        raise ValueError(f'{source}: {error}') from error
+    semantic = read_panoptic_map(source, segments).semantic(labels, void=UNLABELLED)
     target.write_bytes(cv2.imencode('.png', semantic)[1].tobytes())
     return np.bincount(semantic.ravel(), minlength=256)
 
 
 def list_jobs(files: PanopticFiles, out_dir: Path) -> Iterator[tuple[Path, list[Segment], Path]]:
     """What :func:`convert` takes for each picture."""
-    for number, name in png_names(files).items():
+    for number, name in files.png_names().items():
         yield files.png(number), files.segments(number), out_dir / name
 
 

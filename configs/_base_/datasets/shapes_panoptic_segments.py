@@ -2,7 +2,7 @@
 # come from the panoptic PNGs, too
 _base_ = './shapes_panoptic.py'
 
-dataset_type = 'CocoPanopticDataset'
+dataset_type = 'polarseg.CocoPanopticDataset'
 _things, _stuff = _base_.metainfo['classes'], _base_.metainfo['stuff_classes']
 metainfo = dict(
     # in the order of the file

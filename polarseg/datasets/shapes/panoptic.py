@@ -16,8 +16,8 @@ from polarseg.structures.panoptic_files import (
     Category,
     panoptic_annotation,
     save_panoptic_json,
-    write_panoptic_png,
 )
+from polarseg.structures.panoptic_png import write_panoptic_png
 
 __all__ = ['PanopticWriter', 'panoptic_map', 'panoptic_paths']
 

@@ -9,8 +9,7 @@ from mmcv.transforms import BaseTransform
 from polarseg.datasets.transforms.picture_size import unmoved_size
 from polarseg.registry import TRANSFORMS
 from polarseg.structures.label_maps import UNLABELLED, join_labels
-from polarseg.structures.panoptic import PanopticMap
-from polarseg.structures.panoptic_files import read_panoptic_png
+from polarseg.structures.panoptic_png import read_panoptic_map
 
 __all__ = ['LoadPanopticLabels']
 
@@ -29,8 +28,10 @@ class LoadPanopticLabels(BaseTransform):
     (:func:`~polarseg.structures.join_labels`), which ``PanopticDataPreprocessor`` takes apart.
 
     Args:
-        map_dir: folder with prepared maps to read instead: ``<stem of the picture>.png`` of one
-            channel of 8 bits (``tools/dataset_converters/panoptic_stuff.py`` writes them).
+        map_dir: folder with prepared maps to read instead, of one channel of 8 bits, in which the
+            label ``s + 1`` is ``stuff_classes[s]``. They have the names of the panoptic PNGs, as
+            ``tools/dataset_converters/panoptic_stuff.py`` writes them; where the data set gives
+            none, ``<stem of the picture>.png``.
     """
 
     def __init__(self, map_dir: str | None = None) -> None:
@@ -39,8 +40,8 @@ class LoadPanopticLabels(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Add ``gt_seg_map``, ``[H, W]`` int32 of the picture's own size, or join it.
 
-        Needs ``panoptic_path``, ``segments_info`` and ``semantic_labels``, or ``img_path`` with
-        prepared maps.
+        Needs ``panoptic_path``, ``segments_info`` and ``semantic_labels``, or ``panoptic_path`` or
+        ``img_path`` with prepared maps.
 
         Raises:
             KeyError: if the data set gives no panoptic annotation.
@@ -70,20 +71,12 @@ class LoadPanopticLabels(BaseTransform):
                 f'LoadPanopticLabels needs {missing}, which a CocoPanopticInstanceDataset with '
                 'panoptic_file gives'
             )
-        path = results['panoptic_path']
-        ids = read_panoptic_png(path)
-        if ids.shape != size:
-            raise ValueError(
-                f'{path} must have the size of the picture, {list(size)}, got {list(ids.shape)}'
-            )
-        try:
-            panoptic = PanopticMap(ids, results['segments_info'])
-        except ValueError as error:
-            raise ValueError(f'{path}: {error}') from error
+        panoptic = read_panoptic_map(results['panoptic_path'], results['segments_info'], size)
         return panoptic.semantic(results['semantic_labels'], void=UNLABELLED)
 
     def _read(self, results: dict, size: tuple[int, int]) -> np.ndarray:
-        path = Path(self.map_dir) / f'{Path(results["img_path"]).stem}.png'
+        stem = Path(results.get('panoptic_path') or results['img_path']).stem
+        path = Path(self.map_dir) / f'{stem}.png'
         if not path.is_file():
             raise FileNotFoundError(
                 f'no map of stuff {path}; without map_dir, maps are made from the panoptic PNGs'

@@ -25,7 +25,7 @@ class PanopticFusion:
         instance_score_thr: instances below this score are left out (BlendMask 0.45, its paper's
             appendix 0.2 on the squared score, CenterMask2 0.5).
         overlap_thr: instances of which more than this share is taken already are left out
-            (BlendMask 0.4, CenterMask2 0.5).
+            (BlendMask 0.4, CenterMask2 0.5), and those of which nothing is left.
         stuff_area_limit: fewest free pixels that a stuff class needs for a segment.
     """
 
@@ -80,7 +80,7 @@ class PanopticFusion:
             area = np.count_nonzero(mask)
             free = mask & (ids == 0)
             left = np.count_nonzero(free)
-            if area == 0 or (area - left) / area > self.overlap_thr:
+            if left == 0 or (area - left) / area > self.overlap_thr:
                 continue
             number = len(segments) + 1
             ids[free] = number

@@ -42,8 +42,9 @@ class SemSegFPNHead(PanopticFPNHead):
         loss_weight: float = 0.5,
         **kwargs: Any,
     ) -> None:
-        super().__init__(num_stuff_classes=num_stuff_classes, **kwargs)
-        # the loss is ours: mmdet's average counts ignored pixels
+        # the loss is ours; mmdet's warns that its average counts ignored pixels, unless told not to
+        unused = dict(type='CrossEntropyLoss', ignore_index=IGNORED, avg_non_ignore=True)
+        super().__init__(num_stuff_classes=num_stuff_classes, loss_seg=unused, **kwargs)
         del self.loss_seg
         self.stride = stride
         self.loss_weight = loss_weight

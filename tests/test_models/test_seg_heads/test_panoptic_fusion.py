@@ -27,6 +27,12 @@ def fuse(boxes, scores, semantic=None, labels=None, kind='tensor', **options):
     return fusion(instances, semantic)
 
 
+def test_an_instance_that_is_hidden_has_no_segment():
+    """Even where any overlap is allowed: a segment without pixels is none."""
+    panoptic = fuse([(0, 0, 8, 8), (2, 2, 6, 6)], [0.9, 0.8], overlap_thr=1.0)
+    assert [segment.area for segment in panoptic.segments] == [64]
+
+
 def pixels(boxes):
     masks = np.zeros((len(boxes), HEIGHT, WIDTH), bool)
     for mask, (x1, y1, x2, y2) in zip(masks, boxes):
