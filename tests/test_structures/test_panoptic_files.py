@@ -191,7 +191,7 @@ def test_no_json_object(file, text):
         # Python takes this for true
         (
             lambda infos: infos[0].update(iscrowd='0'),
-            "256: iscrowd must be 0, 1, .* got '0'",
+            "segment 256: iscrowd must be 0, .* got '0'",
         ),
         (lambda infos: infos[0].update(iscrowd=2), 'segment 256: iscrowd must be 0, 1, .* got 2'),
     ],
