@@ -36,6 +36,11 @@ class ClassOrdered:
         super().createIndex()
 
     def get_cat_ids(self, cat_names: Any = (), sup_names: Any = (), cat_ids: Any = ()) -> list[int]:
+        """Ids of categories, in the order of ``cat_names`` where these alone are given.
+
+        Raises:
+            ValueError: if the file lacks a name, or has it twice.
+        """
         if cat_names and not sup_names and not cat_ids:
             return ordered_category_ids(self, tuple(cat_names))
         return super().get_cat_ids(cat_names, sup_names, cat_ids)

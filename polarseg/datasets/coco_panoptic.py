@@ -136,6 +136,7 @@ class _ClassOrderedPanoptic(ClassOrdered, COCOPanoptic):
     """A panoptic file; each picture knows the name of its PNG."""
 
     def createIndex(self) -> None:
+        """Index the entries by id, and note in a picture's the name of its PNG."""
         super().createIndex()
         for annotation in self.dataset.get('annotations', []):
             image = self.imgs.get(annotation['image_id'])

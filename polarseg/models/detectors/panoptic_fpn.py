@@ -26,7 +26,9 @@ class PanopticFPN(PanopticFPNBase):
             * ``instance_score_thr``: instances above it are fused; 0 by default, which leaves none
               out, as mmdet does.
             * ``nms``: arguments of a non-maximum suppression over all classes together (``type``,
-              ``iou_threshold``) before they are fused; none by default.
+              ``iou_threshold``) before they are fused; none by default. It is among the results,
+              of which each class has suppressed its own: mmdet's suppresses all classes at once, and
+              in a chain of three boxes may keep one more.
     """
 
     def predict(
