@@ -27,7 +27,7 @@ class PanopticFPN(PanopticFPNBase):
               out, as mmdet does.
             * ``nms``: arguments of a non-maximum suppression over all classes together (``type``,
               ``iou_threshold``) before they are fused; none by default. It is among the results,
-              of which each class has suppressed its own: mmdet's suppresses all classes at once, and
+              of which each class has suppressed its own; mmdet's suppresses all at once, and
               in a chain of three boxes may keep one more.
     """
 
