@@ -15,8 +15,6 @@ from polarseg.registry import MODELS
 from polarseg.structures import PanopticMap
 
 THINGS, STUFF = 5, 5
-# scores of random weights are all near one over the number of classes
-SCORE_THR = 0.215
 AGNOSTIC = dict(type='nms', iou_threshold=0.5, class_agnostic=True)
 
 
@@ -35,7 +33,8 @@ def build(config):
     model.init_weights()
     # masks and semantic labels that are neither empty nor all alike
     torch.nn.init.normal_(model.roi_head.mask_head.conv_logits.weight, std=0.3)
-    torch.nn.init.normal_(model.roi_head.bbox_head.fc_cls.weight, std=0.03)
+    # scores from the threshold to nearly one, so that rounding changes neither order nor choice
+    torch.nn.init.normal_(model.roi_head.bbox_head.fc_cls.weight, std=0.2)
     torch.nn.init.normal_(model.semantic_head.conv_logits.weight, std=1.0)
     return model.eval()
 
@@ -55,13 +54,23 @@ def predict(model):
 def ours(repo_root):
     """All classes suppress one another in the box head already, as in mmdet's Panoptic FPN."""
     rcnn = dict(score_thr=0.05, nms=AGNOSTIC)
-    model = build(config_of(repo_root, rcnn=rcnn, instance_score_thr=SCORE_THR, nms=None))
+    model = build(config_of(repo_root, rcnn=rcnn, nms=None))
+    scores = torch.cat([sample.pred_instances.scores for sample in predict(model)])
+    model.test_cfg.panoptic.instance_score_thr = widest_gap(scores)
     return model, predict(model)
+
+
+def widest_gap(scores):
+    """A number between a third and two thirds of the scores that none is near to."""
+    scores = scores.sort()[0]
+    middle = scores[len(scores) // 3 : 2 * len(scores) // 3]
+    place = middle.diff().argmax()
+    return middle[place : place + 2].mean().item()
 
 
 def test_the_map_is_mmdets(ours, repo_root):
     """Whose model has the threshold of what is fused in its box head."""
-    rcnn = dict(score_thr=SCORE_THR, nms=AGNOSTIC)
+    rcnn = dict(score_thr=ours[0].test_cfg.panoptic.instance_score_thr, nms=AGNOSTIC)
     model = build(config_of(repo_root, 'mmdet.PanopticFPN', rcnn))
     assert type(model) is Theirs
     model.load_state_dict(ours[0].state_dict())
@@ -81,7 +90,8 @@ def test_results_hold_all_instances(ours):
         found = sample.pred_instances
         assert found.masks.shape == (len(found.scores), *size)
         things = [s for s in PanopticMap.from_data(sample.pred_panoptic_seg).segments if s.isthing]
-        assert len(things) <= (found.scores > SCORE_THR).sum() < len(found.scores)
+        confident = found.scores > ours[0].test_cfg.panoptic.instance_score_thr
+        assert 0 < len(things) <= confident.sum() < len(found.scores)
         assert found.scores.min() > 0.05
 
 
