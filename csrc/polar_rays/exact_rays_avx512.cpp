@@ -1,309 +1,303 @@
 // The farthest intersection with AVX-512, for up to 360 rays.
 //
-// A rough angle tells of most edges that both ends lie in one sector, sixteen at a time. The
-// others, about two to a ray, are worked out exactly, eight at a time: of each end the nearest ray
-// is known, and the side of it on which the end lies gives the sector. The arithmetic in double is
-// that of polar_rays.h operation by operation, so the lengths are the same bit for bit.
+// A rough angle tells the sectors of most points, sixteen at a time, and so of most edges that they
+// cross nothing. The few points next to a ray are settled exactly, eight at a time: of each the
+// nearest ray is known, and the side of it on which the point lies gives the sector. Then it is
+// known which ray each of the other edges crosses, and these crossings are worked out, eight at a
+// time again.
 #include "polar_rays_avx512.h"
 
 #if defined(POLARSEG_X86_TARGETS)
 #include <algorithm>
-#include <limits>
+#include <cmath>
+
+#include "crossing_avx512.h"
+#include "sectors_avx512.h"
 
 namespace polarseg {
 namespace {
 
-constexpr int kBlock = 1024;  // edges that are chosen from together
-constexpr int kEdges = 8;     // that are worked out together
 // The rays must be so far apart that at most one of them is within kRoughSlack.
 constexpr int kMostRays = 360;
+constexpr int kRow = 368;  // lengths of a location: of the rays, and whole vectors
+constexpr int kRoom = kBatch * kBlock + 2 * kLanes;
+constexpr float kNowhere = std::numeric_limits<float>::quiet_NaN();
 
 struct KeepLongest {
   float* rays;
   void operator()(int ray, float length) { rays[ray] = std::max(rays[ray], length); }
 };
 
-// Where sixteen points are among the rays.
-struct Turn {
-  __m512 rays;      // from ray 0, in [-count / 2, count / 2]
-  __mmask16 known;  // the point is not at the location, nor so near or far that the angle fails
-};
+// Points of a batch: the location that looks at it, and its number in the block.
+constexpr int kPointBits = 10;
+static_assert(kBlock == 1 << kPointBits);
 
-POLARSEG_AVX512_INLINE Turn look_roughly(__m512 dx, __m512 dy, __m512 rays_per_degree) {
-  const __m512 x = _mm512_abs_ps(dx);
-  const __m512 y = _mm512_abs_ps(dy);
-  __mmask16 steep;
-  __m512 degrees = rough_degrees_in_octant(x, y, steep);
-  degrees = _mm512_mask_sub_ps(degrees, steep, _mm512_set1_ps(90.f), degrees);
-  const __mmask16 above = _mm512_cmp_ps_mask(dy, _mm512_setzero_ps(), _CMP_LT_OQ);
-  degrees = _mm512_mask_sub_ps(degrees, above, _mm512_set1_ps(180.f), degrees);
-  const __m512i turn = _mm512_castps_si512(_mm512_mul_ps(degrees, rays_per_degree));
-  const __m512i sign = _mm512_set1_epi32(std::numeric_limits<int32_t>::min());
-  constexpr int kFirstChooses = 0xca;  // between the bits of the second and the third
-  // positive floats are in the order of their bits, with infinity and NaN behind them
-  constexpr int32_t kNear = (127 - 60) << 23;  // 2^-60
-  constexpr int32_t kFar = (127 + 60) << 23;
-  const __m512i reach = _mm512_castps_si512(_mm512_add_ps(x, y));
-  return {_mm512_castsi512_ps(
-              _mm512_ternarylogic_epi32(sign, _mm512_castps_si512(dx), turn, kFirstChooses)),
-          _mm512_cmple_epu32_mask(_mm512_sub_epi32(reach, _mm512_set1_epi32(kNear)),
-                                  _mm512_set1_epi32(kFar - kNear))};
+int location_of(int32_t place) { return place >> kPointBits; }
+
+int point_of(int32_t place) { return place & (kBlock - 1); }
+
+POLARSEG_AVX512_INLINE __m512i locations_of(__m512i places) {
+  return _mm512_srli_epi32(places, kPointBits);
 }
 
-// Entries 0, 2, 4 ... and 1, 3, 5 ... of two vectors.
-POLARSEG_AVX512_INLINE void separate(__m512d first, __m512d second, __m512d& even, __m512d& odd) {
-  even = _mm512_permutex2var_pd(first, _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14), second);
-  odd = _mm512_permutex2var_pd(first, _mm512_setr_epi64(1, 3, 5, 7, 9, 11, 13, 15), second);
-}
+// Sectors of all points of a block as each location sees them, from -count to count, those that
+// differ by count being the same; not a number where there is none. Before the first point stands
+// the one that an edge leads from.
+struct Sectors {
+  static constexpr int kGap = 2 * kLanes;
+  alignas(64) float of[kBatch * (kBlock + kGap)];
 
-// Sixteen bytes from each of four places.
-POLARSEG_AVX512_INLINE __m512 load_four(const void* a, const void* b, const void* c,
-                                        const void* d) {
-  const auto load = [](const void* place) __attribute__((target("avx512f"), always_inline)) {
-    return _mm_loadu_ps(static_cast<const float*>(place));
-  };
-  const __m512 two = _mm512_insertf32x4(_mm512_castps128_ps512(load(a)), load(b), 1);
-  return _mm512_insertf32x4(_mm512_insertf32x4(two, load(c), 2), load(d), 3);
-}
+  float* row(int location) { return of + location * (kBlock + kGap) + kLanes; }
+  float& at(int32_t place) { return row(location_of(place))[point_of(place)]; }
+  float& before(int location) { return row(location)[-1]; }
 
-struct Directions {
-  __m512d sine;
-  __m512d cosine;
-};
-
-POLARSEG_AVX512_INLINE Directions load_directions(const RayDirection* of, const int32_t* ray) {
-  static_assert(sizeof(RayDirection) == 16);
-  const __m512 first = load_four(of + ray[0], of + ray[1], of + ray[2], of + ray[3]);
-  const __m512 second = load_four(of + ray[4], of + ray[5], of + ray[6], of + ray[7]);
-  Directions directions;
-  separate(_mm512_castps_pd(first), _mm512_castps_pd(second), directions.sine, directions.cosine);
-  return directions;
-}
-
-struct Offsets {
-  __m512d x;
-  __m512d y;
-};
-
-POLARSEG_AVX512_INLINE __m512d side_of_rays(const Directions& rays, const Offsets& p) {
-  return _mm512_sub_pd(_mm512_mul_pd(rays.cosine, p.x), _mm512_mul_pd(rays.sine, p.y));
-}
-
-POLARSEG_AVX512_INLINE __m512d along_rays(const Directions& rays, const Offsets& p) {
-  return _mm512_add_pd(_mm512_mul_pd(rays.sine, p.x), _mm512_mul_pd(rays.cosine, p.y));
-}
-
-// crossing_length() of eight
-POLARSEG_AVX512_INLINE __m256 crossing_lengths(const Directions& rays, const Offsets& p,
-                                               const Offsets& q) {
-  const __m512d turn = _mm512_sub_pd(_mm512_mul_pd(q.x, p.y), _mm512_mul_pd(q.y, p.x));
-  const __m512d along_p = along_rays(rays, p);
-  const __m512d along_q = along_rays(rays, q);
-  const __m512d width = _mm512_sub_pd(side_of_rays(rays, q), side_of_rays(rays, p));
-  __m512d length = _mm512_div_pd(turn, width);
-  // the second where one is NaN, as in the original
-  length = _mm512_max_pd(length, _mm512_min_pd(along_p, along_q));
-  length = _mm512_min_pd(length, _mm512_max_pd(along_q, along_p));
-  return _mm512_cvtpd_ps(length);
-}
-
-// One walk round a contour.
-class EdgeWalk {
- public:
-  EdgeWalk(const ContourView& contour, const RayFan& fan, float* rays)
-      : contour_(contour), fan_(fan), keep_{rays} {
-    const float* last = contour.points + 2 * (contour.size - 1);
-    std::copy_n(last, 2, closing_);
-    std::copy_n(contour.points, 2, closing_ + 2);
+  // Where they stand behind the first one.
+  POLARSEG_AVX512_INLINE static __m512i index(__m512i places) {
+    static_assert(kGap == 1 << 5);
+    return _mm512_add_epi32(places, _mm512_slli_epi32(locations_of(places), 5));
   }
 
-  POLARSEG_AVX512 void walk() {
-    int32_t chosen[kBlock + kLanes];
-    __m512 before = _mm512_set1_ps(std::numeric_limits<float>::quiet_NaN());
-    for (int64_t begin = 0; begin < contour_.size; begin += kBlock) {
-      const int size = choose(begin, before, chosen);
-      _mm512_storeu_si512(chosen + size, _mm512_setzero_si512());
-      for (int n = 0; n < size; n += kEdges) cross(chosen + n, std::min(size - n, kEdges));
+  // shift: 0, or -1 for the points before.
+  POLARSEG_AVX512_INLINE __m512 gather(__m512i places, int shift) {
+    return _mm512_mask_i32gather_ps(_mm512_setzero_ps(), 0xffff, index(places), row(0) + shift, 4);
+  }
+};
+
+// Up to eight locations on their way round a contour.
+class EdgeWalk {
+ public:
+  EdgeWalk(const LocationGroup& group, const RayFan& fan)
+      : group_(group), fan_(fan), every_{fan.directions, fan.count, 1} {}
+
+  POLARSEG_AVX512 void walk(int begin, int count) {
+    origins_ = Origins(group_, begin, count);
+    std::fill_n(lengths_, count * kRow, kEmptyRay);
+    for (int64_t block = 0; block < group_.size; block += kBlock) {
+      take_block(block);
+      choose_all(count, block == 0);
+      settle_all();
+      if (block == 0) close(count);
+      sort_out();
+      cross_all();
+      for (int n = 0; n < count; ++n) last_[n] = sectors_.row(n)[points_.size - 1];
     }
+    for (int n = 0; n < count; ++n) write(lengths_ + n * kRow, group_.row(begin + n));
   }
 
  private:
-  // The edges of a block whose ends may lie in two sectors, by the numbers of the points that they
-  // lead to. before: the last sectors of the block before, NaN where one is in doubt.
-  POLARSEG_AVX512_INLINE int choose(int64_t begin, __m512& before, int32_t* chosen) const {
-    const __m512 per_degree = _mm512_set1_ps(static_cast<float>(fan_.count) / 360.f);
-    const __m512 doubt =
-        _mm512_set1_ps(0.5f - kRoughSlack * static_cast<float>(fan_.count) / 360.f);
-    const __m512 nan = _mm512_set1_ps(std::numeric_limits<float>::quiet_NaN());
-    const int64_t end = std::min(begin + kBlock, contour_.size);
-    __m512i index =
-        _mm512_add_epi32(_mm512_set1_epi32(static_cast<int>(begin)),
-                         _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
-    __m512 dx, dy;
-    __mmask16 lanes;
+  bool is_one_block() const { return group_.size <= kBlock; }
+
+  // Points `begin` on, x and y apart and together; those of a single block stay.
+  POLARSEG_AVX512_INLINE void take_block(int64_t begin) {
+    if (is_one_block() && points_.size == group_.size) return;
+    const float* points = group_.points + 2 * begin;
+    points_.take(points, static_cast<int>(std::min<int64_t>(group_.size - begin, kBlock)));
+    std::copy_n(begin == 0 ? last_point() : points - 2, 2, ends_);
+    std::copy_n(points, 2 * points_.size, ends_ + 2);
+    farthest_ = points_.farthest();
+  }
+
+  const float* last_point() const { return group_.points + 2 * (group_.size - 1); }
+
+  // Both ends of the edge that leads to a point.
+  const float* edge(int32_t place) const { return ends_ + 2 * point_of(place); }
+
+  Offset offset(const float* point, int location) const {
+    return offset_to(point[0], point[1], origins_.x[location], origins_.y[location]);
+  }
+
+  SeenVertex see(const float* point, int location) const {
+    const float dx = point[0] - origins_.x[location];
+    const float dy = point[1] - origins_.y[location];
+    return see_exactly(dx, dy, approximate_degrees(dx, dy), offset(point, location), fan_);
+  }
+
+  static float as_sector(const SeenVertex& vertex) {
+    return vertex.sector == kNoSector ? kNowhere : static_cast<float>(vertex.sector);
+  }
+
+  KeepLongest keep(int location) { return {lengths_ + location * kRow}; }
+
+  // ---- sectors ----
+
+  // Lists the edges whose ends may lie in two sectors, by the points that they lead to; among them
+  // all that lead to a point in doubt.
+  POLARSEG_AVX512_INLINE void choose_all(int count, bool is_first) {
+    int chosen = 0;
+    for (int n = 0; n < count; ++n) {
+      sectors_.before(n) = is_first ? kNowhere : last_[n];
+      const RoughSectors rough(farthest_, origins_.x[n], origins_.y[n], fan_.count);
+      chosen += rough.find(points_, n << kPointBits, sectors_.row(n), chosen_ + chosen);
+    }
+    num_chosen_ = chosen;
+  }
+
+  // Settles the points in doubt, and enters those that lie on a ray.
+  POLARSEG_AVX512_INLINE void settle_all() {
     int size = 0;
-    for (int64_t i = begin; i < end; i += kLanes) {
-      load_differences(contour_, i, dx, dy, lanes);
-      const Turn turn = look_roughly(dx, dy, per_degree);
-      const __m512 floor =
-          _mm512_roundscale_ps(turn.rays, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-      const __m512 off =
-          _mm512_abs_ps(_mm512_sub_ps(_mm512_sub_ps(turn.rays, floor), _mm512_set1_ps(0.5f)));
-      const __mmask16 sure = _mm512_mask_cmp_ps_mask(turn.known, off, doubt, _CMP_LT_OQ);
-      const __m512 sector = _mm512_mask_mov_ps(nan, sure, floor);
-      const __m512 previous = _mm512_castsi512_ps(_mm512_alignr_epi32(
-          _mm512_castps_si512(sector), _mm512_castps_si512(before), kLanes - 1));
-      const __mmask16 differ = _mm512_mask_cmp_ps_mask(lanes, sector, previous, _CMP_NEQ_UQ);
-      _mm512_storeu_si512(chosen + size, _mm512_maskz_compress_epi32(differ, index));
-      size += __builtin_popcount(differ);
-      index = _mm512_add_epi32(index, _mm512_set1_epi32(kLanes));
-      before = sector;
+    for (int i = 0; i < num_chosen_; i += kLanes) {
+      const __mmask16 lanes = first_lanes(num_chosen_ - i);
+      const __m512i places = _mm512_maskz_loadu_epi32(lanes, chosen_ + i);
+      const __m512 sectors = sectors_.gather(places, 0);
+      const __mmask16 doubt = _mm512_mask_cmp_ps_mask(lanes, sectors, sectors, _CMP_UNORD_Q);
+      _mm512_storeu_si512(unsure_ + size, _mm512_maskz_compress_epi32(doubt, places));
+      size += __builtin_popcount(doubt);
     }
-    return size;
+    for (int i = 0; i < size; i += kEdges) settle(unsure_ + i, std::min(size - i, kEdges));
   }
 
-  // Of the edge that leads to point i: x and y of its ends.
-  const float* edge(int64_t i) const { return i == 0 ? closing_ : contour_.points + 2 * (i - 1); }
+  POLARSEG_AVX512_INLINE void settle(const int32_t* unsure, int size) {
+    const __mmask16 lanes = first_lanes(size);
+    const __m512i places = _mm512_maskz_loadu_epi32(lanes, unsure);
+    const __m512i points = _mm512_and_si512(places, _mm512_set1_epi32(kBlock - 1));
+    const __m512 x = _mm512_mask_i32gather_ps(_mm512_setzero_ps(), lanes, points, points_.x, 4);
+    const __m512 y = _mm512_mask_i32gather_ps(_mm512_setzero_ps(), lanes, points, points_.y, 4);
+    const __m512i locations = locations_of(places);
+    const __m512 origin_x = _mm512_permutexvar_ps(locations, _mm512_loadu_ps(origins_.x));
+    const __m512 origin_y = _mm512_permutexvar_ps(locations, _mm512_loadu_ps(origins_.y));
+    const NearestRay nearest(_mm512_sub_ps(x, origin_x), _mm512_sub_ps(y, origin_y), fan_.count);
+    const __mmask16 known = _mm512_kand(nearest.known, lanes);
 
-  Offset offset(const float* point) const {
-    return offset_to(point[0], point[1], contour_.origin_x, contour_.origin_y);
-  }
+    alignas(64) int32_t ray[kLanes];
+    _mm512_store_si512(ray, nearest.number);
+    const Directions directions = load_directions(fan_.directions, ray);
+    const Offsets p = Offsets::of(lower(x), lower(y), _mm512_cvtps_pd(lower(origin_x)),
+                                  _mm512_cvtps_pd(lower(origin_y)));
+    const __m512d side = side_of_rays(directions, p);
+    const __mmask16 behind = _mm512_cmp_pd_mask(side, _mm512_setzero_pd(), _CMP_LT_OQ);
+    const __m512 sector =
+        _mm512_mask_sub_ps(nearest.turn, behind, nearest.turn, _mm512_set1_ps(1.f));
+    _mm512_mask_i32scatter_ps(sectors_.row(0), known, Sectors::index(places), sector, 4);
 
-  SeenVertex see(const float* point) const {
-    const float dx = point[0] - contour_.origin_x;
-    const float dy = point[1] - contour_.origin_y;
-    return see_exactly(dx, dy, approximate_degrees(dx, dy), offset(point), fan_);
-  }
-
-  // Enters the crossings of the first `size` of eight edges.
-  POLARSEG_AVX512_INLINE void cross(const int32_t* chosen, int size) {
-    const __m512 first =
-        load_four(edge(chosen[0]), edge(chosen[1]), edge(chosen[2]), edge(chosen[3]));
-    const __m512 second =
-        load_four(edge(chosen[4]), edge(chosen[5]), edge(chosen[6]), edge(chosen[7]));
-    // the first ends, then the second ends
-    const __m512 x = _mm512_permutex2var_ps(
-        first, _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 2, 6, 10, 14, 18, 22, 26, 30),
-        second);
-    const __m512 y = _mm512_permutex2var_ps(
-        first, _mm512_setr_epi32(1, 5, 9, 13, 17, 21, 25, 29, 3, 7, 11, 15, 19, 23, 27, 31),
-        second);
-    const __m512 per_degree = _mm512_set1_ps(static_cast<float>(fan_.count) / 360.f);
-    const Turn turn = look_roughly(_mm512_sub_ps(x, _mm512_set1_ps(contour_.origin_x)),
-                                   _mm512_sub_ps(y, _mm512_set1_ps(contour_.origin_y)), per_degree);
-    const __m512i count = _mm512_set1_epi32(fan_.count);
-    const __m512i zero = _mm512_setzero_si512();
-    const __m512 nearest =
-        _mm512_roundscale_ps(turn.rays, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    const __m512i signed_ray = _mm512_maskz_cvttps_epi32(turn.known, nearest);
-    const __m512i ray = _mm512_mask_add_epi32(signed_ray, _mm512_cmplt_epi32_mask(signed_ray, zero),
-                                              signed_ray, count);
-
-    const Offsets p = offsets(_mm512_castps512_ps256(x), _mm512_castps512_ps256(y));
-    const Offsets q = offsets(upper(x), upper(y));
-    alignas(64) int32_t rays[kLanes];
-    _mm512_store_si512(rays, ray);
-    Directions directions = load_directions(fan_.directions, rays);
-    Directions other = directions;
-    const auto lanes = static_cast<unsigned>((1 << size) - 1);
-    const __m512i swapped = _mm512_shuffle_i64x2(ray, ray, 0x4e);
-    const bool apart = (_mm512_cmpneq_epi32_mask(ray, swapped) & lanes) != 0;
-    if (apart) other = load_directions(fan_.directions, rays + kEdges);
-
-    const __m512d side_p = side_of_rays(directions, p);
-    const __m512d side_q = side_of_rays(other, q);
-    const __m512d none = _mm512_setzero_pd();
-    const unsigned behind_p = _mm512_cmp_pd_mask(side_p, none, _CMP_LT_OQ);
-    const unsigned behind_q = _mm512_cmp_pd_mask(side_q, none, _CMP_LT_OQ);
-    const auto behind = static_cast<__mmask16>(behind_p | behind_q << kEdges);
-    const __m512i one = _mm512_set1_epi32(1);
-    __m512i sector = _mm512_mask_sub_epi32(ray, behind, ray, one);
-    sector = _mm512_mask_add_epi32(sector, _mm512_cmplt_epi32_mask(sector, zero), sector, count);
-
-    const __m512i to = _mm512_shuffle_i64x2(sector, sector, 0x4e);
-    const __m512i ahead = _mm512_sub_epi32(to, sector);
-    const __m512i most = _mm512_sub_epi32(count, one);
-    const unsigned forward = _mm512_cmpeq_epi32_mask(ahead, one) |
-                             _mm512_cmpeq_epi32_mask(ahead, _mm512_sub_epi32(zero, most));
-    const unsigned backward = _mm512_cmpeq_epi32_mask(ahead, most) |
-                              _mm512_cmpeq_epi32_mask(ahead, _mm512_set1_epi32(-1));
-    const unsigned known = turn.known & (turn.known >> kEdges) & lanes;
-    const unsigned single = (forward | backward) & known;
-    const unsigned differ = _mm512_cmpneq_epi32_mask(ahead, zero);
-    const unsigned touch = _mm512_cmp_pd_mask(side_q, none, _CMP_EQ_OQ) & known;
-
-    const auto to_lanes = static_cast<__mmask16>(forward & 0xff);
-    _mm512_store_si512(rays, _mm512_mask_mov_epi32(sector, to_lanes, to));
-    if (apart) directions = load_directions(fan_.directions, rays);
-    keep_some(rays, crossing_lengths(directions, p, q), single);
-    // locations and points with whole coordinates: up, down, left and right touch as a rule
-    if (touch != 0) keep_touches(rays + kEdges, _mm512_cvtpd_ps(along_rays(other, q)), touch);
-    unsigned rest = (lanes & ~known) | (differ & ~single & known);
-    for (; __builtin_expect(rest != 0, 0); rest &= rest - 1) {
-      cross_exactly(edge(chosen[__builtin_ctz(rest)]));
+    const unsigned on_ray = _mm512_cmp_pd_mask(side, _mm512_setzero_pd(), _CMP_EQ_OQ) & known;
+    alignas(32) float length[kEdges];
+    _mm256_store_ps(length, _mm512_cvtpd_ps(along_rays(directions, p)));
+    for (unsigned left = on_ray; left != 0; left &= left - 1) {
+      const int lane = __builtin_ctz(left);
+      keep(location_of(unsure[lane]))(ray[lane], length[lane]);
+    }
+    for (unsigned left = lanes & ~known; __builtin_expect(left != 0, 0); left &= left - 1) {
+      settle_alone(unsure[__builtin_ctz(left)]);
     }
   }
 
-  // Enters some of eight lengths: without branches, of which none could be predicted.
-  POLARSEG_AVX512_INLINE void keep_some(const int32_t* ray, __m256 of_rays, unsigned some) {
-    const __m512 empty = _mm512_set1_ps(kEmptyRay);
-    const __m512 kept =
-        _mm512_mask_mov_ps(empty, static_cast<__mmask16>(some), _mm512_castps256_ps512(of_rays));
-    float lengths[kEdges];
-    _mm256_storeu_ps(lengths, _mm512_castps512_ps256(kept));
-    if (fan_.stride == 1) {
-      for (int n = 0; n < kEdges; ++n) keep_(ray[n], lengths[n]);
-      return;
-    }
-    for (int n = 0; n < kEdges; ++n) {
-      const int wanted = fan_.wanted(ray[n]);
-      if (wanted >= 0) keep_(wanted, lengths[n]);
-    }
+  void settle_alone(int32_t place) {
+    const int location = location_of(place);
+    const float* point = edge(place) + 2;
+    const SeenVertex vertex = see(point, location);
+    KeepLongest longest = keep(location);
+    keep_touch(vertex, offset(point, location), every_, longest);
+    sectors_.at(place) = as_sector(vertex);
   }
 
-  // Enters the lengths of touches: one of eight edges as a rule, so one by one.
-  POLARSEG_AVX512_INLINE void keep_touches(const int32_t* ray, __m256 of_rays, unsigned touch) {
-    float lengths[kEdges];
-    _mm256_storeu_ps(lengths, of_rays);
-    for (; touch != 0; touch &= touch - 1) {
-      const int lane = __builtin_ctz(touch);
-      const int wanted = fan_.wanted(ray[lane]);
-      if (wanted >= 0) keep_(wanted, lengths[lane]);
+  // The first edge leads from the last point.
+  void close(int count) {
+    for (int n = 0; n < count; ++n) {
+      sectors_.before(n) =
+          is_one_block() ? sectors_.row(n)[points_.size - 1] : as_sector(see(last_point(), n));
     }
   }
 
-  // Any edge, with the touch of its second end.
-  void cross_exactly(const float* ends) {
-    const SeenVertex p = see(ends);
-    const SeenVertex q = see(ends + 2);
-    keep_touch(q, offset(ends + 2), fan_, keep_);
-    if (p.sector == kNoSector || q.sector == kNoSector || p.sector == q.sector) return;
-    cross_edge(p.sector, q.sector, offset(ends), offset(ends + 2), fan_, keep_);
+  // ---- crossings ----
+
+  // Lists the edges that cross one ray, and which; the few that cross several are crossed.
+  POLARSEG_AVX512_INLINE void sort_out() {
+    const __m512 zero = _mm512_setzero_ps();
+    const __m512 all = _mm512_set1_ps(static_cast<float>(fan_.count));
+    const __m512 most = _mm512_set1_ps(static_cast<float>(fan_.count - 1));
+    int size = 0;
+    for (int i = 0; i < num_chosen_; i += kLanes) {
+      const __mmask16 lanes = first_lanes(num_chosen_ - i);
+      const __m512i places = _mm512_maskz_loadu_epi32(lanes, chosen_ + i);
+      const __m512 to = sectors_.gather(places, 0);
+      const __m512 from = sectors_.gather(places, -1);
+      const __m512 steps = _mm512_abs_ps(_mm512_sub_ps(to, from));
+      const __mmask16 next = _mm512_mask_cmp_ps_mask(lanes, steps, _mm512_set1_ps(1.f), _CMP_EQ_OQ);
+      const __mmask16 round = _mm512_mask_cmp_ps_mask(lanes, steps, most, _CMP_EQ_OQ);
+      // the ray that opens the sector ahead, where they are numbered the other way round, too
+      __m512 ray = _mm512_mask_min_ps(_mm512_max_ps(to, from), round, to, from);
+      ray = _mm512_mask_add_ps(ray, _mm512_cmp_ps_mask(ray, zero, _CMP_LT_OQ), ray, all);
+      const __mmask16 single = _mm512_kor(next, round);
+      _mm512_storeu_si512(single_ + size, _mm512_maskz_compress_epi32(single, places));
+      _mm512_storeu_si512(ray_ + size,
+                          _mm512_maskz_compress_epi32(single, _mm512_cvttps_epi32(ray)));
+      size += __builtin_popcount(single);
+
+      const __mmask16 other = _mm512_kandn(single, lanes);
+      unsigned left = _mm512_mask_cmp_ps_mask(other, steps, zero, _CMP_NEQ_OQ);
+      if (__builtin_expect(left == 0, 1)) continue;
+      left = _mm512_mask_cmp_ps_mask(static_cast<__mmask16>(left), steps, all, _CMP_NEQ_OQ);
+      for (; left != 0; left &= left - 1) cross_alone(chosen_[i + __builtin_ctz(left)]);
+    }
+    num_single_ = size;
+    // whole vectors are worked out
+    _mm512_storeu_si512(single_ + size, _mm512_setzero_si512());
+    _mm512_storeu_si512(ray_ + size, _mm512_setzero_si512());
   }
 
-  POLARSEG_AVX512_INLINE static __m256 upper(__m512 vector) {
-    return _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(vector), 1));
+  void cross_alone(int32_t place) {
+    const int location = location_of(place);
+    const float* ends = edge(place);
+    const float* sector = &sectors_.at(place);
+    KeepLongest longest = keep(location);
+    cross_edge(wrap(static_cast<int>(sector[-1]), fan_.count),
+               wrap(static_cast<int>(sector[0]), fan_.count), offset(ends, location),
+               offset(ends + 2, location), every_, longest);
   }
 
-  POLARSEG_AVX512_INLINE Offsets offsets(__m256 x, __m256 y) const {
-    return {_mm512_sub_pd(_mm512_cvtps_pd(x), _mm512_set1_pd(contour_.origin_x)),
-            _mm512_sub_pd(_mm512_cvtps_pd(y), _mm512_set1_pd(contour_.origin_y))};
+  POLARSEG_AVX512_INLINE void cross_all() {
+    const __m512d origins_x = _mm512_cvtps_pd(_mm256_loadu_ps(origins_.x));
+    const __m512d origins_y = _mm512_cvtps_pd(_mm256_loadu_ps(origins_.y));
+    const RayDirection* of = fan_.directions;
+    const int size = num_single_;
+    for (int i = 0; i < size; i += kEdges) {
+      const int32_t* place = single_ + i;
+      const __m512i location = _mm512_cvtepu32_epi64(lower(locations_of(
+          _mm512_castsi256_si512(_mm256_load_si256(reinterpret_cast<const __m256i*>(place))))));
+      const Edges edges(edge(place[0]), edge(place[1]), edge(place[2]), edge(place[3]),
+                        edge(place[4]), edge(place[5]), edge(place[6]), edge(place[7]));
+      const __m512d origin_x = _mm512_permutexvar_pd(location, origins_x);
+      const __m512d origin_y = _mm512_permutexvar_pd(location, origins_y);
+      const Offsets p = Offsets::of(lower(edges.x), lower(edges.y), origin_x, origin_y);
+      const Offsets q = Offsets::of(upper(edges.x), upper(edges.y), origin_x, origin_y);
+      _mm256_store_ps(length_ + i, crossing_lengths(load_directions(of, ray_ + i), p, q));
+    }
+    for (int i = 0; i < size; ++i) keep(location_of(single_[i]))(ray_[i], length_[i]);
   }
 
-  const ContourView& contour_;
+  // The wanted ones of a location's lengths.
+  void write(const float* lengths, float* row) const {
+    for (int ray = 0; ray < group_.num_rays; ++ray) row[ray] = lengths[ray * fan_.stride];
+  }
+
+  const LocationGroup& group_;
   const RayFan& fan_;
-  KeepLongest keep_;
-  float closing_[4];  // the edge from the last point to the first
+  const RayFan every_;  // the same, with every ray wanted
+  SeparatePoints points_;
+  float farthest_ = 0;  // coordinate of the block
+  Origins origins_;
+  int num_chosen_ = 0;
+  int num_single_ = 0;
+  float last_[kBatch];                      // sectors of the last points of the block before
+  alignas(64) float ends_[2 * kBlock + 2];  // x, y of the point before the block, and of its own
+  alignas(64) int32_t chosen_[kRoom];       // places
+  alignas(64) int32_t unsure_[kRoom];       // places
+  alignas(64) int32_t single_[kRoom];       // places
+  alignas(64) int32_t ray_[kRoom];          // of the edges that cross a single one
+  alignas(64) float length_[kRoom];         // to these crossings
+  alignas(64) float lengths_[kBatch * kRow];
+  Sectors sectors_;
 };
 
 }  // namespace
 
 bool can_cross_by_avx512(const RayFan& fan) { return has_avx512() && fan.count <= kMostRays; }
 
-void exact_rays_avx512(const ContourView& contour, const RayFan& fan, int num_rays, float* rays) {
-  std::fill_n(rays, num_rays, kEmptyRay);
-  if (contour.size == 0) return;
-  EdgeWalk(contour, fan, rays).walk();
+POLARSEG_AVX512 void exact_rays_avx512(const LocationGroup& group, const RayFan& fan) {
+  EdgeWalk walk(group, fan);
+  for (int begin = 0; begin < group.count; begin += kBatch) {
+    walk.walk(begin, std::min(kBatch, group.count - begin));
+  }
 }
 
 }  // namespace polarseg
@@ -314,7 +308,7 @@ namespace polarseg {
 
 bool can_cross_by_avx512(const RayFan&) { return false; }
 
-void exact_rays_avx512(const ContourView&, const RayFan&, int, float*) {}
+void exact_rays_avx512(const LocationGroup&, const RayFan&) {}
 
 }  // namespace polarseg
 

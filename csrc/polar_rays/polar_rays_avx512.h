@@ -1,5 +1,9 @@
 // What the CPU's AVX-512 passes over contours share.
 //
+// Up to eight locations look at a contour together, block by block. The work is cut into short
+// loops over all of them: a processor can keep several rounds of a short loop in flight, and loops
+// that run long end seldom.
+//
 // The angles here are cheap ones, with fused multiply-add. They decide only where a point is
 // farther from a border than all the errors together; the exact arithmetic settles the others.
 #pragma once
@@ -9,6 +13,8 @@
 
 #if defined(POLARSEG_X86_TARGETS)
 #include <immintrin.h>
+
+#include <limits>
 
 #if !defined(__clang__)
 // GCC's own header initialises a vector by itself to say "any value", and warns of it (GCC 105593)
@@ -23,46 +29,101 @@
 namespace polarseg {
 
 constexpr int kLanes = 16;
+constexpr int kBatch = 8;     // locations that look together
+constexpr int kBlock = 1024;  // points that they look at together
 
 inline bool has_avx512() {
   static const bool has = __builtin_cpu_supports("avx512f");
   return has;
 }
 
-// Degrees: what look_roughly() of either mode is off by. Polynomial 3.5e-2, reciprocal 1.8e-3.
-constexpr float kRoughSlack = 5e-2f;
-
-// Sixteen points as (x, y) pairs, of which `lanes` are there; the others are 0.
-POLARSEG_AVX512_INLINE void load_differences(const ContourView& contour, int64_t i, __m512& dx,
-                                             __m512& dy, __mmask16& lanes) {
-  const float* points = contour.points + 2 * i;
-  const int64_t left = contour.size - i;
-  __m512 first, second;
-  if (left >= kLanes) {
-    lanes = 0xffff;
-    first = _mm512_loadu_ps(points);
-    second = _mm512_loadu_ps(points + kLanes);
-  } else {
-    lanes = static_cast<__mmask16>((1u << left) - 1);
-    const uint32_t numbers = static_cast<uint32_t>((uint64_t{1} << (2 * left)) - 1);
-    first = _mm512_maskz_loadu_ps(static_cast<__mmask16>(numbers), points);
-    second = _mm512_maskz_loadu_ps(static_cast<__mmask16>(numbers >> 16), points + kLanes);
-  }
-  const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-  const __m512i odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
-  dx = _mm512_sub_ps(_mm512_permutex2var_ps(first, even, second), _mm512_set1_ps(contour.origin_x));
-  dy = _mm512_sub_ps(_mm512_permutex2var_ps(first, odd, second), _mm512_set1_ps(contour.origin_y));
+// The lowest `count` of sixteen lanes, all of them where there are more.
+inline __mmask16 first_lanes(int count) {
+  return static_cast<__mmask16>(count < kLanes ? (1u << count) - 1 : 0xffff);
 }
+
+inline int round_up(int size, int multiple) { return (size + multiple - 1) / multiple * multiple; }
+
+// Where the locations of a batch are.
+struct Origins {
+  float x[kLanes] = {};
+  float y[kLanes] = {};
+
+  Origins() = default;
+
+  Origins(const LocationGroup& group, int begin, int count) {
+    for (int n = 0; n < count; ++n) {
+      const float* origin = group.origin(begin + n);
+      x[n] = origin[0];
+      y[n] = origin[1];
+    }
+  }
+};
+
+// Points of a block of a contour, x and y apart. Whole vectors may be read.
+struct SeparatePoints {
+  int size = 0;
+  alignas(64) float x[kBlock + kLanes];
+  alignas(64) float y[kBlock + kLanes];
+
+  // points: [count, 2]. Behind the last one stands what is not finite.
+  POLARSEG_AVX512_INLINE void take(const float* points, int count) {
+    const __m512i even =
+        _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    const __m512i odd =
+        _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+    size = count;
+    int i = 0;
+    for (; i + kLanes <= count; i += kLanes) {
+      const __m512 first = _mm512_loadu_ps(points + 2 * i);
+      const __m512 second = _mm512_loadu_ps(points + 2 * i + kLanes);
+      _mm512_store_ps(x + i, _mm512_permutex2var_ps(first, even, second));
+      _mm512_store_ps(y + i, _mm512_permutex2var_ps(first, odd, second));
+    }
+    const __m512 nowhere = _mm512_set1_ps(std::numeric_limits<float>::infinity());
+    _mm512_store_ps(x + i, nowhere);
+    _mm512_store_ps(y + i, nowhere);
+    for (; i < count; ++i) {
+      x[i] = points[2 * i];
+      y[i] = points[2 * i + 1];
+    }
+  }
+
+  // The largest coordinate without its sign. One that is not a number does not count.
+  POLARSEG_AVX512_INLINE float farthest() const {
+    __m512 largest = _mm512_setzero_ps();
+    for (int i = 0; i < size; i += kLanes) {
+      const __mmask16 lanes = first_lanes(size - i);
+      const __m512 own_x = _mm512_abs_ps(_mm512_maskz_loadu_ps(lanes, x + i));
+      const __m512 own_y = _mm512_abs_ps(_mm512_maskz_loadu_ps(lanes, y + i));
+      // the second where one is NaN
+      largest = _mm512_max_ps(own_x, _mm512_max_ps(own_y, largest));
+    }
+    return _mm512_reduce_max_ps(largest);
+  }
+};
+
+// Degrees: what rough_degrees_in_octant() is off by. Polynomial 3.5e-2, reciprocal 1.8e-3.
+constexpr float kRoughSlack = 5e-2f;
+constexpr float kRoughArc[] = {57.0298097f, -16.540731f, 4.54579096f};
 
 // The angle within its octant, in degrees, off by less than kRoughSlack. steep: it counts from 90
 // degrees backwards. Coordinates below 1e-18 and above 1e18 may give any number or NaN.
 POLARSEG_AVX512_INLINE __m512 rough_degrees_in_octant(__m512 x, __m512 y, __mmask16& steep) {
   const __m512 t = _mm512_mul_ps(_mm512_min_ps(x, y), _mm512_rcp14_ps(_mm512_max_ps(x, y)));
   const __m512 u = _mm512_mul_ps(t, t);
-  __m512 degrees = _mm512_fmadd_ps(_mm512_set1_ps(4.54579096f), u, _mm512_set1_ps(-16.540731f));
-  degrees = _mm512_fmadd_ps(degrees, u, _mm512_set1_ps(57.0298097f));
+  __m512 degrees = _mm512_fmadd_ps(_mm512_set1_ps(kRoughArc[2]), u, _mm512_set1_ps(kRoughArc[1]));
+  degrees = _mm512_fmadd_ps(degrees, u, _mm512_set1_ps(kRoughArc[0]));
   steep = _mm512_cmp_ps_mask(x, y, _CMP_GT_OQ);
   return _mm512_mul_ps(degrees, t);
+}
+
+// With the bits of the sign of the first and the others of the second.
+POLARSEG_AVX512_INLINE __m512 with_sign(__m512 sign, __m512 number) {
+  const __m512i sign_bit = _mm512_set1_epi32(std::numeric_limits<int32_t>::min());
+  constexpr int kFirstChooses = 0xca;  // between the bits of the second and the third
+  return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(sign_bit, _mm512_castps_si512(sign),
+                                                       _mm512_castps_si512(number), kFirstChooses));
 }
 
 }  // namespace polarseg

@@ -1,5 +1,5 @@
-// polar_ray_targets on the CPU: one task per location, so the result does not depend on the number
-// of threads.
+// polar_ray_targets on the CPU: each location on its own, so the result does not depend on the
+// number of threads.
 #include <ATen/EmptyTensor.h>
 #include <ATen/Parallel.h>
 #include <ATen/ops/sqrt_cpu_dispatch.h>
@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <atomic>
 #include <limits>
+#include <numeric>
 #include <string_view>
 #include <vector>
 
@@ -51,26 +52,38 @@ void check_instance_index(const int64_t* instance_index, int64_t num_locations,
   }
 }
 
-// How the locations are shared out.
+// The locations in the order of their instances, and how they are shared out.
 struct Shares {
+  std::vector<int64_t> order;   // numbers of locations
   int64_t threads;              // that are worth waking
-  std::vector<int64_t> bounds;  // of runs of locations that take about the same time
+  std::vector<int64_t> bounds;  // in the order, of runs that take about the same time
 };
 
-// Equal numbers of locations would not do: the large objects come last, as their levels do. There
-// are more runs than threads, and each thread takes the next: one that sleeps comes late.
+std::vector<int64_t> order_by_instance(const int64_t* instance_index, int64_t num_locations,
+                                       int64_t num_instances) {
+  std::vector<int64_t> next(num_instances + 1, 0);
+  for (int64_t n = 0; n < num_locations; ++n) ++next[instance_index[n] + 1];
+  std::partial_sum(next.begin(), next.end(), next.begin());
+  std::vector<int64_t> order(num_locations);
+  for (int64_t n = 0; n < num_locations; ++n) order[next[instance_index[n]]++] = n;
+  return order;
+}
+
+// There are more runs than threads, and each thread takes the next: one that sleeps comes late.
 Shares equal_shares(const PolarRayArguments& args, const int64_t* offsets,
                     const int64_t* instance_index) {
   constexpr int64_t kLeast = 65536;  // points worth a thread
   constexpr int64_t kEach = 256;     // what a location takes besides, in points
   constexpr int64_t kRuns = 8;       // for each thread
+  Shares shares;
+  shares.order = order_by_instance(instance_index, args.num_locations(), args.num_instances());
   std::vector<int64_t> done(args.num_locations() + 1, 0);
   for (int64_t n = 0; n < args.num_locations(); ++n) {
-    const int64_t* own = offsets + instance_index[n];
+    const int64_t* own = offsets + instance_index[shares.order[n]];
     done[n + 1] = done[n] + (own[1] - own[0]) + args.num_rays + kEach;
   }
   const int64_t total = done.back();
-  Shares shares{std::clamp<int64_t>(total / kLeast, 1, at::get_num_threads()), {}};
+  shares.threads = std::clamp<int64_t>(total / kLeast, 1, at::get_num_threads());
   const int64_t runs = shares.threads == 1 ? 1 : shares.threads * kRuns;
   for (int64_t run = 0; run <= runs; ++run) {
     const double share = static_cast<double>(total) / runs * run;
@@ -79,18 +92,57 @@ Shares equal_shares(const PolarRayArguments& args, const int64_t* offsets,
   return shares;
 }
 
+// The rays of the locations of one contour.
+class GroupTask {
+ public:
+  GroupTask(const PolarRayArguments& args, int64_t longest)
+      : exact_(args.exact),
+        directions_(args.exact ? args.num_rays * RayFan::stride_for(args.num_rays) : 0),
+        fan_{directions_.data(), static_cast<int>(directions_.size()),
+             RayFan::stride_for(args.num_rays)},
+        bins_(args.exact ? 1 : args.num_rays),
+        avx512_(args.exact ? can_cross_by_avx512(fan_) : can_bin_by_avx512(bins_.step)),
+        longest_(avx512_ ? 0 : longest) {
+    for (int ray = 0; ray < fan_.count; ++ray) directions_[ray] = ray_direction(ray, fan_.count);
+  }
+
+  // Room for a thread.
+  ContourScan scan() const { return {longest_, exact_}; }
+
+  void run(const LocationGroup& group, ContourScan& scan) const {
+    if (avx512_ && exact_) return exact_rays_avx512(group, fan_);
+    if (avx512_) return squared_binned_rays_avx512(group);
+    for (int n = 0; n < group.count; ++n) {
+      if (exact_) {
+        exact_rays(group.view(n), fan_, group.num_rays, scan, group.row(n));
+      } else {
+        squared_binned_rays(group.view(n), bins_, scan, group.row(n));
+      }
+    }
+  }
+
+ private:
+  bool exact_;
+  std::vector<RayDirection> directions_;
+  RayFan fan_;
+  PrimaryBins bins_;
+  bool avx512_;
+  int64_t longest_;
+};
+
 // Lengths from squared lengths, in place. The root is torch's own: on a CPU it may come from a
 // vector maths library that is off by a unit in the last place, and the published lengths were
 // taken with it: bit for bit means by it, too.
 void take_roots(at::Tensor& squared) {
-  {
-    const c10::ParallelGuard on_this_thread(true);  // it is not worth waking another
-    at::cpu::sqrt_(squared);
-  }
+  // Whose root is kEmptyRay. Such libraries are slow with what has no root.
+  constexpr float kEmptySquared = 1e-12f;
   float* rays = squared.mutable_data_ptr<float>();
   const int64_t size = squared.numel();
-  for (int64_t i = 0; i < size; ++i)
-    rays[i] = rays[i] >= 0.f ? rays[i] : kEmptyRay;  // of kEmptyBin
+  for (int64_t i = 0; i < size; ++i) {
+    rays[i] = rays[i] >= 0.f ? rays[i] : kEmptySquared;  // of kEmptyBin
+  }
+  const c10::ParallelGuard on_this_thread(true);  // it is not worth waking another
+  at::cpu::sqrt_(squared);
 }
 
 }  // namespace
@@ -106,38 +158,26 @@ at::Tensor polar_ray_targets_cpu(const at::Tensor& contours, const at::Tensor& o
   check_offsets(starts, args.num_instances(), args.num_points());
   check_instance_index(instances, args.num_locations(), args.num_instances());
 
-  const int stride = RayFan::stride_for(args.num_rays);
-  std::vector<RayDirection> directions(args.exact ? args.num_rays * stride : 0);
-  const int count = static_cast<int>(directions.size());
-  for (int ray = 0; ray < count; ++ray) directions[ray] = ray_direction(ray, count);
-  const RayFan fan{directions.data(), count, stride};
-  const PrimaryBins bins(args.exact ? 1 : args.num_rays);
-
-  const bool avx512 = args.exact ? can_cross_by_avx512(fan) : can_bin_by_avx512(bins.step);
+  const GroupTask task(args, longest_contour(starts, args.num_instances()));
   at::Tensor rays = at::detail::empty_cpu({args.num_locations(), num_rays}, at::kFloat);
   float* output = rays.mutable_data_ptr<float>();
   const float* points = args.contours.const_data_ptr<float>();
-  const int64_t longest = longest_contour(starts, args.num_instances());
   const Shares shares = equal_shares(args, starts, instances);
   const auto runs = static_cast<int64_t>(shares.bounds.size()) - 1;
   std::atomic<int64_t> next{0};
   at::parallel_for(0, shares.threads, 1, [&](int64_t, int64_t) {
-    ContourScan scan(avx512 ? 0 : longest, args.exact);
+    ContourScan scan = task.scan();
     for (int64_t run = next++; run < runs; run = next++) {
-      for (int64_t n = shares.bounds[run]; n < shares.bounds[run + 1]; ++n) {
-        const int64_t start = starts[instances[n]];
-        const ContourView contour{points + 2 * start, starts[instances[n] + 1] - start,
-                                  origins[2 * n], origins[2 * n + 1]};
-        float* row = output + n * num_rays;
-        if (args.exact && avx512) {
-          exact_rays_avx512(contour, fan, args.num_rays, row);
-        } else if (args.exact) {
-          exact_rays(contour, fan, args.num_rays, scan, row);
-        } else if (avx512) {
-          squared_binned_rays_avx512(contour, bins, row);
-        } else {
-          squared_binned_rays(contour, bins, scan, row);
-        }
+      const int64_t* const end = shares.order.data() + shares.bounds[run + 1];
+      for (const int64_t* n = shares.order.data() + shares.bounds[run]; n < end;) {
+        const int64_t instance = instances[*n];
+        const int64_t* const last =
+            std::find_if(n, end, [&](int64_t other) { return instances[other] != instance; });
+        const int64_t start = starts[instance];
+        task.run({points + 2 * start, starts[instance + 1] - start, origins, n,
+                  static_cast<int>(last - n), output, args.num_rays},
+                 scan);
+        n = last;
       }
     }
   });

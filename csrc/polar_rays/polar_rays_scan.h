@@ -20,6 +20,21 @@ struct ContourView {
   float dy(int64_t i) const { return points[2 * i + 1] - origin_y; }
 };
 
+// Locations that look at one contour, and where their rays go.
+struct LocationGroup {
+  const float* points;  // [size, 2] x, y
+  int64_t size;
+  const float* locations;  // x, y of all locations
+  const int64_t* numbers;  // [count] which of them
+  int count;
+  float* rays;  // [all locations, num_rays]
+  int num_rays;
+
+  const float* origin(int n) const { return locations + 2 * numbers[n]; }
+  float* row(int n) const { return rays + numbers[n] * num_rays; }
+  ContourView view(int n) const { return {points, size, origin(n)[0], origin(n)[1]}; }
+};
+
 // In ContourScan::marks: the point has to be looked at.
 constexpr int32_t kMarked = 1 << 30;
 
@@ -60,18 +75,18 @@ struct PrimaryBins {
 void squared_binned_rays(const ContourView& contour, const PrimaryBins& bins, ContourScan& scan,
                          float* rays);
 
-// The same with AVX-512. can_bin_by_avx512: whether this processor has it, and rays that are `step`
-// degrees apart are far enough from each other.
+// The same with AVX-512, of several locations. can_bin_by_avx512: whether this processor has it,
+// and rays that are `step` degrees apart are far enough from each other.
 bool can_bin_by_avx512(int step);
-void squared_binned_rays_avx512(const ContourView& contour, const PrimaryBins& bins, float* rays);
+void squared_binned_rays_avx512(const LocationGroup& group);
 
 // Length of every ray to the farthest crossing with the polygon. rays: [num_rays].
 void exact_rays(const ContourView& contour, const RayFan& fan, int num_rays, ContourScan& scan,
                 float* rays);
 
-// The same with AVX-512. can_cross_by_avx512: whether this processor has it, and the rays are far
-// enough from each other.
+// The same with AVX-512, of several locations. can_cross_by_avx512: whether this processor has it,
+// and the rays are far enough from each other.
 bool can_cross_by_avx512(const RayFan& fan);
-void exact_rays_avx512(const ContourView& contour, const RayFan& fan, int num_rays, float* rays);
+void exact_rays_avx512(const LocationGroup& group, const RayFan& fan);
 
 }  // namespace polarseg
