@@ -23,7 +23,8 @@ namespace {
 
 constexpr int kTables = 2;    // entered in turn: neighbouring points seldom wait for each other
 constexpr int kRoom = 2048;   // of a list
-constexpr int kVisits = 256;  // of sixteen points each
+constexpr int kVisits = 256;  // of sixteen points each; of chosen ones there are fewer
+static_assert(kVisits > kRoom / kLanes + 1);
 // Shorter contours leave degrees without a point as a rule.
 constexpr int64_t kLong = 200;
 
@@ -55,25 +56,35 @@ class BinnedWalk {
 
   POLARSEG_AVX512 void walk(int begin, int count) {
     origins_ = Origins(group_, begin, count);
-    std::fill_n(empty_, count, ~uint64_t{0});
     for (int n = 0; n < count; ++n) tables_[n].clear(kReach, kReach + 1);
-    if (group_.size >= kLong) find_own(begin, count);
+    std::fill_n(empty_, count, ~uint64_t{0});
+    if (is_long()) find_own(begin, count);
+    // no branch could be predicted
+    int num_needy = 0;
     for (int n = 0; n < count; ++n) {
-      if (empty_[n] == 0) continue;
-      tables_[n].clear(0, kReach);
-      tables_[n].clear(kReach + 1, kRows);
+      needy_[num_needy] = n;
+      num_needy += empty_[n] != 0;
     }
-    fill_empty(count);
-    for (int n = 0; n < count; ++n) {
-      if (empty_[n] != 0) read(tables_[n], 7, group_.row(begin + n));
+    if (num_needy == 0) return;
+    for (int i = 0; i < num_needy; ++i) {
+      tables_[needy_[i]].clear(0, kReach);
+      tables_[needy_[i]].clear(kReach + 1, kRows);
+    }
+    fill_empty(num_needy);
+    for (int i = 0; i < num_needy; ++i) {
+      read(tables_[needy_[i]], 7, group_.row(begin + needy_[i]));
     }
   }
 
  private:
-  struct Visit {
-    int point;
+  // Sixteen points as a location sees them.
+  struct Sight {
+    __m512 dx;
+    __m512 dy;
     int location;
   };
+
+  bool is_long() const { return group_.size >= kLong; }
 
   bool is_one_block() const { return group_.size <= kBlock; }
 
@@ -130,73 +141,98 @@ class BinnedWalk {
     chosen_ = size;
   }
 
-  POLARSEG_AVX512_INLINE void look_at_chosen() {
-    const Rays rays = rays_;
-    const int vectors = chosen_ / kLanes;
-    for (int v = 0; v < vectors; ++v) {
-      const __m512 dx = _mm512_load_ps(dx_ + v * kLanes);
-      const __m512 dy = _mm512_load_ps(dy_ + v * kLanes);
-      const Seen seen = look_closely(dx, dy, rays, 0.5f);
-      if (entries_ > kRoom - kLanes) enter_all();
-      take(seen, seen.sure, location_[v]);
-      settle(seen.unsure, dx, dy, location_[v]);
-    }
+  POLARSEG_AVX512_INLINE Sight chosen(int n) const {
+    return {_mm512_load_ps(dx_ + n * kLanes), _mm512_load_ps(dy_ + n * kLanes), location_[n]};
+  }
+
+  POLARSEG_AVX512 void look_at_chosen() {
+    const auto get = [this](int n)
+                         __attribute__((target("avx512f"), always_inline)) { return chosen(n); };
+    const auto want = [](const Seen&, int) __attribute__((
+                          target("avx512f"), always_inline)) -> __mmask16 { return 0xffff; };
+    look_at(chosen_ / kLanes, 0.5f, get, want);
     chosen_ = 0;
   }
 
   // ---- the other degrees ----
 
-  POLARSEG_AVX512_INLINE void fill_empty(int count) {
-    if (std::all_of(empty_, empty_ + count, [](uint64_t rays) { return rays == 0; })) return;
+  POLARSEG_AVX512_INLINE void fill_empty(int num_needy) {
     for (int64_t block = 0; block < group_.size; block += kBlock) {
       take_block(block);
-      for (int n = 0; n < count; ++n) {
-        if (empty_[n] == 0) continue;
-        group_.size < kLong ? visit_all(n) : visit_near(n);
+      for (int i = 0; i < num_needy; ++i) {
+        const uint64_t circles = is_long() ? circles_near(needy_[i]) : ~uint64_t{0};
+        if (visited_ > kVisits - kCircles) look_at_visited();
+        visit(circles, needy_[i]);
       }
       look_at_visited();
     }
     enter_all();
   }
 
-  POLARSEG_AVX512_INLINE void visit(int point, int location) {
-    if (visited_ == kVisits) look_at_visited();
-    visits_[visited_++] = {point, location};
-  }
-
-  POLARSEG_AVX512_INLINE void visit_all(int n) {
-    for (int i = 0; i < points_.size; i += kLanes) visit(i, n);
-  }
-
-  POLARSEG_AVX512_INLINE void visit_near(int n) {
+  POLARSEG_AVX512_INLINE uint64_t circles_near(int location) {
     if (!are_circles_drawn_) circles_.draw(points_);
     are_circles_drawn_ = true;
     const int step = 360 / group_.num_rays;
-    for (int i = 0; i < circles_.count; i += kLanes) {
-      unsigned near = circles_.near(i, origins_.x[n], origins_.y[n], empty_[n], step);
-      for (; near != 0; near &= near - 1) visit((i + __builtin_ctz(near)) * kLanes, n);
+    return circles_.near(origins_.x[location], origins_.y[location], empty_[location], step);
+  }
+
+  // Lists some sixteens of points of the block.
+  POLARSEG_AVX512_INLINE void visit(uint64_t sixteens, int location) {
+    __m512i place = _mm512_add_epi32(_mm512_set1_epi32(location << kPointBits),
+                                     _mm512_slli_epi32(lane_numbers(), 4));
+    const int count = (points_.size + kLanes - 1) / kLanes;
+    for (int i = 0; i < count; i += kLanes) {
+      const __mmask16 lanes =
+          _mm512_kand(static_cast<__mmask16>(sixteens >> i), first_lanes(count - i));
+      _mm512_storeu_si512(visits_ + visited_, _mm512_maskz_compress_epi32(lanes, place));
+      visited_ += __builtin_popcount(lanes);
+      place = _mm512_add_epi32(place, _mm512_set1_epi32(kLanes * kLanes));
     }
+  }
+
+  POLARSEG_AVX512_INLINE Sight visited(int n) const {
+    const int location = location_of(visits_[n]);
+    const int point = point_of(visits_[n]);
+    return {_mm512_sub_ps(_mm512_load_ps(points_.x + point), _mm512_set1_ps(origins_.x[location])),
+            _mm512_sub_ps(_mm512_load_ps(points_.y + point), _mm512_set1_ps(origins_.y[location])),
+            location};
   }
 
   POLARSEG_AVX512 void look_at_visited() {
-    const Rays rays = rays_;
-    const int visited = visited_;
-    for (int v = 0; v < visited; ++v) {
-      const Visit at = visits_[v];
-      const __m512 dx = _mm512_sub_ps(_mm512_load_ps(points_.x + at.point),
-                                      _mm512_set1_ps(origins_.x[at.location]));
-      const __m512 dy = _mm512_sub_ps(_mm512_load_ps(points_.y + at.point),
-                                      _mm512_set1_ps(origins_.y[at.location]));
-      const Seen seen = look_closely(dx, dy, rays, kReach + 0.5f);
-      const __mmask16 wanted = is_among(seen.ray, empty_[at.location]);
-      if (entries_ > kRoom - kLanes) enter_all();
-      take(seen, _mm512_kand(seen.sure, wanted), at.location);
-      settle(_mm512_kand(seen.unsure, wanted), dx, dy, at.location);
-    }
+    const auto get = [this](int n)
+                         __attribute__((target("avx512f"), always_inline)) { return visited(n); };
+    const auto want = [this](const Seen& seen, int location)
+                          __attribute__((target("avx512f"), always_inline)) -> __mmask16 {
+      return is_among(seen.ray, empty_[location]);
+    };
+    look_at(visited_, kReach + 0.5f, get, want);
     visited_ = 0;
   }
 
-  // ---- the table ----
+  // ---- entering ----
+
+  // Looks closely at so many times sixteen points and enters those that are wanted. Where some are
+  // in doubt, which is rare, it looks again afterwards, so that nothing has to wait for the answer.
+  template <typename Get, typename Want>
+  POLARSEG_AVX512_INLINE void look_at(int count, float half_width, const Get& get,
+                                      const Want& want) {
+    const Rays rays = rays_;  // a copy cannot be changed by what is stored
+    int num_doubtful = 0;
+    for (int n = 0; n < count; ++n) {
+      const Sight sight = get(n);
+      const Seen seen = look_closely(sight.dx, sight.dy, rays, half_width);
+      const __mmask16 wanted = want(seen, sight.location);
+      if (entries_ > kRoom - kLanes) enter_all();
+      take(seen, _mm512_kand(seen.sure, wanted), sight.location);
+      doubtful_[num_doubtful] = n;
+      num_doubtful += _mm512_kand(seen.unsure, wanted) != 0;
+    }
+    for (int i = 0; i < num_doubtful; ++i) {
+      const Sight sight = get(doubtful_[i]);
+      const Seen seen = look_closely(sight.dx, sight.dy, rays, half_width);
+      settle(_mm512_kand(seen.unsure, want(seen, sight.location)), sight);
+    }
+  }
 
   // Lists some of sixteen points.
   POLARSEG_AVX512_INLINE void take(const Seen& seen, __mmask16 lanes, int location) {
@@ -208,19 +244,18 @@ class BinnedWalk {
   }
 
   // Enters some of sixteen points by the exact rule.
-  POLARSEG_AVX512_INLINE void settle(unsigned lanes, __m512 dx, __m512 dy, int location) {
-    if (__builtin_expect(lanes == 0, 1)) return;
+  POLARSEG_AVX512_INLINE void settle(unsigned lanes, const Sight& sight) {
     float x[kLanes];
     float y[kLanes];
-    _mm512_storeu_ps(x, dx);
-    _mm512_storeu_ps(y, dy);
+    _mm512_storeu_ps(x, sight.dx);
+    _mm512_storeu_ps(y, sight.dy);
     const int step = 360 / group_.num_rays;
     for (; lanes != 0; lanes &= lanes - 1) {
       const int lane = __builtin_ctz(lanes);
       const int bin = exact_degree_bin(x[lane], y[lane]) + kReach;
       const int row = bin % step;
       if (row >= kRows) continue;
-      tables_[location].enter(row * kStride + bin / step, sum_of_squares(x[lane], y[lane]));
+      tables_[sight.location].enter(row * kStride + bin / step, sum_of_squares(x[lane], y[lane]));
     }
   }
 
@@ -267,11 +302,13 @@ class BinnedWalk {
   int visited_ = 0;
   int entries_ = 0;
   uint64_t empty_[kBatch];                    // rays of each location, as bits
+  int needy_[kBatch + 1];                     // locations that have such rays
   alignas(64) float dx_[kRoom + 2 * kLanes];  // of the chosen points
   alignas(64) float dy_[kRoom + 2 * kLanes];
   int32_t location_[kRoom / kLanes + 2 * kLanes];  // of sixteen chosen points
-  Visit visits_[kVisits];
-  alignas(64) int32_t cell_[kRoom + kLanes];  // of the listed points
+  int32_t visits_[kVisits + kLanes];               // places: sixteen points from each on
+  int32_t doubtful_[kVisits];                      // numbers of times sixteen points
+  alignas(64) int32_t cell_[kRoom + kLanes];       // of the listed points
   alignas(64) float squared_[kRoom + kLanes];
   Circles circles_;
   alignas(64) Table tables_[kBatch];
@@ -284,8 +321,9 @@ bool can_bin_by_avx512(int step) { return has_avx512() && step > 2 * kReach + 1;
 POLARSEG_AVX512 void squared_binned_rays_avx512(const LocationGroup& group) {
   SeparatePoints points;
   BinnedWalk walk(group, points);
-  for (int begin = 0; begin < group.count; begin += kBatch) {
-    walk.walk(begin, std::min(kBatch, group.count - begin));
+  const int size = batch_size(group.count);
+  for (int begin = 0; begin < group.count; begin += size) {
+    walk.walk(begin, std::min(size, group.count - begin));
   }
 }
 

@@ -44,27 +44,33 @@ struct Circles {
     }
   }
 
-  // Which of sixteen from `begin` on may have points up to three degrees and a half from the
-  // middle of a ray's own degree. rays: as bits, `step` degrees apart.
-  POLARSEG_AVX512_INLINE unsigned near(int begin, float origin_x, float origin_y, uint64_t rays,
+  // Which of them, as bits, may have points up to three degrees and a half from the middle of the
+  // own degree of one of the rays. rays: as bits, `step` degrees apart.
+  POLARSEG_AVX512_INLINE uint64_t near(float origin_x, float origin_y, uint64_t rays,
                                        int step) const {
+    static_assert(kCircles <= 64);
     constexpr int kWide = 2 * 4;  // half a degree more than asked for: rounding is nothing to it
     const float* sine = sines();
     const float* cosine = sine + 2 * 90;
-    const __m512 dx = _mm512_sub_ps(_mm512_load_ps(x + begin), _mm512_set1_ps(origin_x));
-    const __m512 dy = _mm512_sub_ps(_mm512_load_ps(y + begin), _mm512_set1_ps(origin_y));
-    unsigned found = 0;
+    const __m512 narrow_sine = _mm512_set1_ps(sine[kWide]);
+    const __m512 narrow_cosine = _mm512_set1_ps(cosine[kWide]);
+    uint64_t found = 0;
     for (; rays != 0; rays &= rays - 1) {
       const int middle = 2 * __builtin_ctzll(rays) * step + 1;
       const __m512 s = _mm512_set1_ps(sine[middle]);
       const __m512 c = _mm512_set1_ps(cosine[middle]);
-      const __m512 across = _mm512_abs_ps(_mm512_fmsub_ps(dx, c, _mm512_mul_ps(dy, s)));
-      const __m512 along = _mm512_fmadd_ps(dx, s, _mm512_mul_ps(dy, c));
-      const __m512 gap = _mm512_fmsub_ps(across, _mm512_set1_ps(cosine[kWide]),
-                                         _mm512_mul_ps(along, _mm512_set1_ps(sine[kWide])));
-      found |= _mm512_cmp_ps_mask(gap, _mm512_load_ps(radius + begin), _CMP_NGT_UQ);
+      for (int i = 0; i < count; i += kLanes) {
+        const __m512 dx = _mm512_sub_ps(_mm512_load_ps(x + i), _mm512_set1_ps(origin_x));
+        const __m512 dy = _mm512_sub_ps(_mm512_load_ps(y + i), _mm512_set1_ps(origin_y));
+        const __m512 across = _mm512_abs_ps(_mm512_fmsub_ps(dx, c, _mm512_mul_ps(dy, s)));
+        const __m512 along = _mm512_fmadd_ps(dx, s, _mm512_mul_ps(dy, c));
+        const __m512 gap =
+            _mm512_fmsub_ps(across, narrow_cosine, _mm512_mul_ps(along, narrow_sine));
+        const __mmask16 own = _mm512_cmp_ps_mask(gap, _mm512_load_ps(radius + i), _CMP_NGT_UQ);
+        found |= static_cast<uint64_t>(own) << i;
+      }
     }
-    return found & first_lanes(count - begin);
+    return count < 64 ? found & ((uint64_t{1} << count) - 1) : found;
   }
 
  private:

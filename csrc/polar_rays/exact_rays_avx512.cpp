@@ -28,18 +28,6 @@ struct KeepLongest {
   void operator()(int ray, float length) { rays[ray] = std::max(rays[ray], length); }
 };
 
-// Points of a batch: the location that looks at it, and its number in the block.
-constexpr int kPointBits = 10;
-static_assert(kBlock == 1 << kPointBits);
-
-int location_of(int32_t place) { return place >> kPointBits; }
-
-int point_of(int32_t place) { return place & (kBlock - 1); }
-
-POLARSEG_AVX512_INLINE __m512i locations_of(__m512i places) {
-  return _mm512_srli_epi32(places, kPointBits);
-}
-
 // Sectors of all points of a block as each location sees them, from -count to count, those that
 // differ by count being the same; not a number where there is none. Before the first point stands
 // the one that an edge leads from.
@@ -295,8 +283,9 @@ bool can_cross_by_avx512(const RayFan& fan) { return has_avx512() && fan.count <
 
 POLARSEG_AVX512 void exact_rays_avx512(const LocationGroup& group, const RayFan& fan) {
   EdgeWalk walk(group, fan);
-  for (int begin = 0; begin < group.count; begin += kBatch) {
-    walk.walk(begin, std::min(kBatch, group.count - begin));
+  const int size = batch_size(group.count);
+  for (int begin = 0; begin < group.count; begin += size) {
+    walk.walk(begin, std::min(size, group.count - begin));
   }
 }
 

@@ -42,6 +42,12 @@ inline __mmask16 first_lanes(int count) {
   return static_cast<__mmask16>(count < kLanes ? (1u << count) - 1 : 0xffff);
 }
 
+// Of so many locations, in batches of nearly the same size.
+inline int batch_size(int count) {
+  const int batches = (count + kBatch - 1) / kBatch;
+  return (count + batches - 1) / batches;
+}
+
 inline int round_up(int size, int multiple) { return (size + multiple - 1) / multiple * multiple; }
 
 // Where the locations of a batch are.
@@ -116,6 +122,22 @@ POLARSEG_AVX512_INLINE __m512 rough_degrees_in_octant(__m512 x, __m512 y, __mmas
   degrees = _mm512_fmadd_ps(degrees, u, _mm512_set1_ps(kRoughArc[0]));
   steep = _mm512_cmp_ps_mask(x, y, _CMP_GT_OQ);
   return _mm512_mul_ps(degrees, t);
+}
+
+// Points of a batch: the location that looks at it, and its number in the block.
+constexpr int kPointBits = 10;
+static_assert(kBlock == 1 << kPointBits);
+
+inline int location_of(int32_t place) { return place >> kPointBits; }
+
+inline int point_of(int32_t place) { return place & (kBlock - 1); }
+
+POLARSEG_AVX512_INLINE __m512i locations_of(__m512i places) {
+  return _mm512_srli_epi32(places, kPointBits);
+}
+
+POLARSEG_AVX512_INLINE __m512i lane_numbers() {
+  return _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
 }
 
 // With the bits of the sign of the first and the others of the second.

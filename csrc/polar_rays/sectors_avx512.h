@@ -112,10 +112,9 @@ class RoughSectors {
       differ[k] = _mm512_mask_cmp_ps_mask(lanes, sector[k], previous, _CMP_NEQ_UQ);
       before = sector[k];
     }
-    const __m512i steps = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     for (int k = 0; k < kVectors; ++k) {
       const __m512i first = _mm512_set1_epi32(first_place + i + k * kLanes);
-      const __m512i place = _mm512_add_epi32(steps, first);
+      const __m512i place = _mm512_add_epi32(lane_numbers(), first);
       _mm512_storeu_si512(listed, _mm512_maskz_compress_epi32(differ[k], place));
       listed += __builtin_popcount(differ[k]);
     }
