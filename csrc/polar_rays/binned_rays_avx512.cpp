@@ -21,7 +21,6 @@
 namespace polarseg {
 namespace {
 
-constexpr int kTables = 2;    // entered in turn: neighbouring points seldom wait for each other
 constexpr int kRoom = 2048;   // of a list
 constexpr int kVisits = 256;  // of sixteen points each; of chosen ones there are fewer
 static_assert(kVisits > kRoom / kLanes + 1);
@@ -30,21 +29,12 @@ constexpr int64_t kLong = 200;
 
 // Largest squared lengths by cell: row (degree round a ray, 0 to 6 for -3 to 3) * kStride + ray.
 struct Table {
-  float squared[kTables][kRows * kStride];
-
-  void enter(int cell, float value) { squared[0][cell] = std::max(squared[0][cell], value); }
+  float squared[kRows * kStride];
 
   POLARSEG_AVX512_INLINE void clear(int first_row, int end_row) {
-    for (auto& own : squared) {
-      for (int i = first_row * kStride; i < end_row * kStride; i += kLanes) {
-        _mm512_store_ps(own + i, _mm512_set1_ps(kEmptyBin));
-      }
+    for (int i = first_row * kStride; i < end_row * kStride; i += kLanes) {
+      _mm512_store_ps(squared + i, _mm512_set1_ps(kEmptyBin));
     }
-  }
-
-  // Of sixteen cells from `at` on.
-  POLARSEG_AVX512_INLINE __m512 longest(int at) const {
-    return _mm512_max_ps(_mm512_load_ps(squared[0] + at), _mm512_load_ps(squared[1] + at));
   }
 };
 
@@ -255,20 +245,15 @@ class BinnedWalk {
       const int bin = exact_degree_bin(x[lane], y[lane]) + kReach;
       const int row = bin % step;
       if (row >= kRows) continue;
-      tables_[sight.location].enter(row * kStride + bin / step, sum_of_squares(x[lane], y[lane]));
+      float& cell = tables_[sight.location].squared[row * kStride + bin / step];
+      keep_larger(cell, sum_of_squares(x[lane], y[lane]));
     }
   }
 
   void enter_all() {
-    static_assert(kTables == 2);
-    float* first = tables_[0].squared[0];
-    float* second = tables_[0].squared[1];
-    int n = 0;
-    for (; n + 1 < entries_; n += 2) {
-      first[cell_[n]] = std::max(first[cell_[n]], squared_[n]);
-      second[cell_[n + 1]] = std::max(second[cell_[n + 1]], squared_[n + 1]);
-    }
-    if (n < entries_) first[cell_[n]] = std::max(first[cell_[n]], squared_[n]);
+    float* const cells = tables_[0].squared;
+    const int size = entries_;
+    for (int n = 0; n < size; ++n) keep_larger(cells[cell_[n]], squared_[n]);
     entries_ = 0;
   }
 
@@ -284,7 +269,8 @@ class BinnedWalk {
       __m512 found = none;
       for (int n = 0; n < degrees; ++n) {
         const __mmask16 open = _mm512_cmp_ps_mask(found, none, _CMP_EQ_OQ);
-        found = _mm512_mask_mov_ps(found, open, table.longest(kOrder[n] * kStride + ray));
+        const float* cells = table.squared + kOrder[n] * kStride + ray;
+        found = _mm512_mask_load_ps(found, open, cells);
       }
       const unsigned left = _mm512_mask_cmp_ps_mask(lanes, found, none, _CMP_EQ_OQ);
       empty |= static_cast<uint64_t>(left) << ray;

@@ -25,7 +25,7 @@ constexpr float kNowhere = std::numeric_limits<float>::quiet_NaN();
 
 struct KeepLongest {
   float* rays;
-  void operator()(int ray, float length) { rays[ray] = std::max(rays[ray], length); }
+  void operator()(int ray, float length) { keep_larger(rays[ray], length); }
 };
 
 // Sectors of all points of a block as each location sees them, from -count to count, those that
@@ -131,6 +131,7 @@ class EdgeWalk {
       _mm512_storeu_si512(unsure_ + size, _mm512_maskz_compress_epi32(doubt, places));
       size += __builtin_popcount(doubt);
     }
+    _mm512_storeu_si512(unsure_ + size, _mm512_setzero_si512());  // whole vectors are looked at
     for (int i = 0; i < size; i += kEdges) settle(unsure_ + i, std::min(size - i, kEdges));
   }
 
@@ -157,11 +158,14 @@ class EdgeWalk {
         _mm512_mask_sub_ps(nearest.turn, behind, nearest.turn, _mm512_set1_ps(1.f));
     _mm512_mask_i32scatter_ps(sectors_.row(0), known, Sectors::index(places), sector, 4);
 
-    const unsigned on_ray = _mm512_cmp_pd_mask(side, _mm512_setzero_pd(), _CMP_EQ_OQ) & known;
+    // of the others 0, which is no length: no branch could be predicted
+    const __mmask16 on_ray =
+        _mm512_kand(_mm512_cmp_pd_mask(side, _mm512_setzero_pd(), _CMP_EQ_OQ), known);
+    const __m512d along =
+        _mm512_maskz_mov_pd(static_cast<__mmask8>(on_ray), along_rays(directions, p));
     alignas(32) float length[kEdges];
-    _mm256_store_ps(length, _mm512_cvtpd_ps(along_rays(directions, p)));
-    for (unsigned left = on_ray; left != 0; left &= left - 1) {
-      const int lane = __builtin_ctz(left);
+    _mm256_store_ps(length, _mm512_cvtpd_ps(along));
+    for (int lane = 0; lane < kEdges; ++lane) {
       keep(location_of(unsure[lane]))(ray[lane], length[lane]);
     }
     for (unsigned left = lanes & ~known; __builtin_expect(left != 0, 0); left &= left - 1) {

@@ -140,6 +140,12 @@ POLARSEG_AVX512_INLINE __m512i lane_numbers() {
   return _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
 }
 
+// own = max(own, value); own stays where value is not a number. std::max may become a branch, which
+// nobody could predict.
+inline void keep_larger(float& own, float value) {
+  _mm_store_ss(&own, _mm_max_ss(_mm_set_ss(value), _mm_load_ss(&own)));
+}
+
 // With the bits of the sign of the first and the others of the second.
 POLARSEG_AVX512_INLINE __m512 with_sign(__m512 sign, __m512 number) {
   const __m512i sign_bit = _mm512_set1_epi32(std::numeric_limits<int32_t>::min());

@@ -40,8 +40,11 @@ from polarseg.ops import polar_ray_targets
 NUM_RAYS = 36
 SIZE = (800, 1280)
 COUNTS = (7, 20, 60)
+PICTURES = 8
+"""Of each count: a call for each, so that no picture follows itself."""
 QUICK_SIZE = (96, 128)
 QUICK_COUNTS = (2, 3)
+QUICK_PICTURES = 2
 EXACT_TOLERANCE = 1e-5
 # Degrees. Angles that float32 arithmetic may put on either side of a whole degree.
 BORDER = 4 * 360 * torch.finfo(torch.float32).eps
@@ -111,7 +114,7 @@ def compare_pictures(
     all_inputs: Sequence[RayInputs], ours: Sequence[Tensor], theirs: Sequence[Tensor]
 ) -> Comparison:
     """:func:`compare_binned` over several pictures; their notes together."""
-    found = [compare_binned(*pair) for pair in zip(all_inputs, ours, theirs)]
+    found = [compare_binned(*pair) for pair in zip(all_inputs, ours, theirs, strict=True)]
     errors = [one.max_error for one in found if one.max_error is not None]
     return Comparison(
         all(one.identical for one in found),
@@ -119,6 +122,15 @@ def compare_pictures(
         all(one.ok for one in found),
         '; '.join(one.note for one in found if one.note),
     )
+
+
+def compare_all(
+    compare: Callable[[Tensor, Tensor], Comparison],
+    ours: Sequence[Tensor],
+    theirs: Sequence[Tensor],
+) -> Comparison:
+    """A comparison of two tensors, over several pairs."""
+    return compare(torch.cat(list(ours)), torch.cat(list(theirs)))
 
 
 def compare_with_stored(
@@ -142,39 +154,50 @@ def compare_with_stored(
     return Comparison(same == len(stored), None, ok, note)
 
 
-# ---- rays of one picture -------------------------------------------------------------------------
+# ---- rays of synthetic pictures ------------------------------------------------------------------
 
 
-def synthetic_inputs(count: int, options: argparse.Namespace) -> RayInputs:
-    """The positives of a synthetic picture."""
+def synthetic_inputs(count: int, options: argparse.Namespace, seed: int | None = None) -> RayInputs:
+    """The positives of a synthetic picture.
+
+    Args:
+        count: of its instances.
+        options: of the command line.
+        seed: of its shapes; the count itself by default.
+    """
     head = build_head()
     size = QUICK_SIZE if options.quick else SIZE
-    instances = instances_of(synthetic_masks(count, *size, seed=count), TracePolarContours())
+    masks = synthetic_masks(count, *size, seed=count if seed is None else seed)
+    instances = instances_of(masks, TracePolarContours())
     return ray_inputs(instances, feature_sizes(*size, head), head).to(options.device)
 
 
-def prepare_rays(count: int, mode: str, alone: bool, options: argparse.Namespace) -> Subject:
-    """The operator's two modes on a synthetic picture, beside peers or called in a row."""
-    inputs = synthetic_inputs(count, options)
-    arguments = inputs.arguments()
+def prepare_rays(count: int, mode: str, pictures: int, options: argparse.Namespace) -> Subject:
+    """The operator's two modes on synthetic pictures, a call for each, beside peers."""
+    inputs = [synthetic_inputs(count, options, count + 1000 * n) for n in range(pictures)]
 
-    def ours(mode: str = mode) -> Tensor:
-        return polar_ray_targets(*arguments, NUM_RAYS, mode)
+    def each(function: RayFunction, *mode: str) -> list[Tensor]:
+        return [function(*one.arguments(), NUM_RAYS, *mode) for one in inputs]
 
-    def peer(function: RayFunction, compare: Callable) -> Peer:
-        return Peer(lambda: function(*arguments, NUM_RAYS), compare)
-
-    if alone:
-        return Subject(ours)
     if mode == 'exact':
+        close_each = partial(compare_all, close(EXACT_TOLERANCE))
         peers = {
-            VECTORISED: peer(vectorised_exact, close(EXACT_TOLERANCE)),
-            'ours, binned': Peer(partial(ours, 'binned'), compare=None),
+            VECTORISED: Peer(partial(each, vectorised_exact), close_each),
+            'ours, binned': Peer(partial(each, polar_ray_targets, 'binned'), compare=None),
         }
     else:
-        compare = partial(compare_binned, inputs)
-        peers = {LOOP: peer(loop_binned, compare), VECTORISED: peer(vectorised_binned, compare)}
-    return Subject(ours, peers)
+        compare = partial(compare_pictures, inputs)
+        peers = {
+            LOOP: Peer(partial(each, loop_binned), compare),
+            VECTORISED: Peer(partial(each, vectorised_binned), compare),
+        }
+    return Subject(partial(each, polar_ray_targets, mode), peers)
+
+
+def prepare_one_alone(count: int, mode: str, options: argparse.Namespace) -> Subject:
+    """A picture again and again."""
+    arguments = synthetic_inputs(count, options).arguments()
+    return Subject(partial(polar_ray_targets, *arguments, NUM_RAYS, mode))
 
 
 def prepare_calls_alone(by_torch: bool, count: int, options: argparse.Namespace) -> Subject:
@@ -285,15 +308,28 @@ LABEL_PARTS = {
 def list_cases(options: argparse.Namespace) -> list[Case]:
     """All cases."""
     counts = QUICK_COUNTS if options.quick else COUNTS
+    pictures = QUICK_PICTURES if options.quick else PICTURES
+    modes = ('binned', 'exact')
     cases = [
         Case(
             'polar_ray_targets',
-            f'{mode}, {count} instances' + (', in a row' if alone else ''),
-            partial(prepare_rays, count, mode, alone),
+            f'{mode}, {pictures} pictures of {count} instances',
+            partial(prepare_rays, count, mode, pictures),
         )
-        for mode in ('binned', 'exact')
+        for mode in modes
         for count in counts
-        for alone in (False, True)
+    ]
+    name = f'one picture of {counts[0]} instances'
+    cases.append(
+        Case('polar_ray_targets', f'binned, {name}', partial(prepare_rays, counts[0], 'binned', 1))
+    )
+    cases += [
+        Case(
+            'polar_ray_targets',
+            f'{mode}, {name}, in a row',
+            partial(prepare_one_alone, counts[0], mode),
+        )
+        for mode in modes
     ]
     cases += [
         Case(
