@@ -83,16 +83,13 @@ POLARSEG_AVX512_INLINE __m512 behind_ray(__m512 degrees, const Rays& rays, __m51
                           _mm512_add_ps(degrees, _mm512_set1_ps(kReach)));
 }
 
-// Rays as bits, 32 to a lane. A point without a cheap angle may be near any of them.
+// Rays as bits, 32 to a lane. Of a point without a cheap angle the answer means nothing.
 POLARSEG_AVX512_INLINE __mmask16 is_among(__m512 ray, uint64_t rays) {
   const __m512i bits = _mm512_zextsi128_si512(_mm_cvtsi64_si128(static_cast<int64_t>(rays)));
   const __m512i number = _mm512_cvttps_epi32(ray);
   const __m512i word = _mm512_permutexvar_epi32(_mm512_srli_epi32(number, 5), bits);
   const __m512i place = _mm512_and_epi32(number, _mm512_set1_epi32(31));
-  const __mmask16 found =
-      _mm512_test_epi32_mask(_mm512_srlv_epi32(word, place), _mm512_set1_epi32(1));
-  const __m512i no_number = _mm512_set1_epi32(std::numeric_limits<int32_t>::min());
-  return _mm512_kor(found, _mm512_cmpeq_epi32_mask(number, no_number));
+  return _mm512_test_epi32_mask(_mm512_srlv_epi32(word, place), _mm512_set1_epi32(1));
 }
 
 // What a close look at sixteen points finds.
@@ -119,30 +116,42 @@ POLARSEG_AVX512_INLINE __m512 close_degrees(__m512 dx, __m512 dy, __m512 x, __m5
   return unfold(_mm512_mul_ps(degrees, t), dx, dy, _mm512_cmp_ps_mask(x, y, _CMP_GT_OQ));
 }
 
-// Points up to half_width degrees from the middle of a ray's own degree.
-POLARSEG_AVX512_INLINE Seen look_closely(__m512 dx, __m512 dy, const Rays& rays, float half_width) {
+// Points in the rays' own degrees, or in all seven round them.
+template <bool kOwn>
+POLARSEG_AVX512_INLINE Seen look_closely(__m512 dx, __m512 dy, const Rays& rays) {
+  constexpr float kHalfWidth = kOwn ? 0.5f : kReach + 0.5f;
   const __m512 x = _mm512_abs_ps(dx);
   const __m512 y = _mm512_abs_ps(dy);
   Seen seen;
   const __m512 behind = behind_ray(close_degrees(dx, dy, x, y), rays, seen.ray);
-  const __m512 border = _mm512_roundscale_ps(behind, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  const __m512 off = _mm512_abs_ps(_mm512_sub_ps(behind, border));
-  __mmask16 settled = _mm512_cmp_ps_mask(off, _mm512_set1_ps(kCloseSlack), _CMP_GT_OQ);
-  // straight below, right, above and left the angle is a whole number, here as in the exact rule
-  const __m512 zero = _mm512_setzero_ps();
-  const __mmask16 straight = _mm512_cmp_ps_mask(_mm512_min_ps(x, y), zero, _CMP_EQ_OQ);
-  settled = _mm512_kor(settled, _mm512_mask_cmp_ps_mask(straight, off, zero, _CMP_EQ_OQ));
-
   // not contracted: squared lengths are results
   seen.squared = _mm512_add_ps(_mm512_mul_ps(dx, dx), _mm512_mul_ps(dy, dy));
   const __mmask16 finite = _mm512_cmp_ps_mask(seen.squared, _mm512_set1_ps(FLT_MAX), _CMP_LE_OQ);
   const __m512 aside = _mm512_abs_ps(_mm512_sub_ps(behind, _mm512_set1_ps(kReach + 0.5f)));
   const __mmask16 near =
-      _mm512_mask_cmp_ps_mask(finite, aside, _mm512_set1_ps(half_width + kCloseSlack), _CMP_NGT_UQ);
+      _mm512_mask_cmp_ps_mask(finite, aside, _mm512_set1_ps(kHalfWidth + kCloseSlack), _CMP_NGT_UQ);
+
+  // straight below, right, above and left the angle is a whole number, here as in the exact rule
+  const __m512 zero = _mm512_setzero_ps();
+  __mmask16 settled = _mm512_cmp_ps_mask(_mm512_min_ps(x, y), zero, _CMP_EQ_OQ);
+  if constexpr (kOwn) {
+    settled = _mm512_mask_cmp_ps_mask(settled, behind, _mm512_set1_ps(kReach), _CMP_EQ_OQ);
+    const __m512 inside = _mm512_set1_ps(kHalfWidth - kCloseSlack);
+    settled = _mm512_kor(settled, _mm512_cmp_ps_mask(aside, inside, _CMP_LT_OQ));
+    seen.cell =
+        _mm512_add_epi32(_mm512_cvttps_epi32(seen.ray), _mm512_set1_epi32(kReach * kStride));
+  } else {
+    const __m512 border =
+        _mm512_roundscale_ps(behind, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    const __m512 off = _mm512_abs_ps(_mm512_sub_ps(behind, border));
+    settled = _mm512_mask_cmp_ps_mask(settled, off, zero, _CMP_EQ_OQ);
+    const __m512 slack = _mm512_set1_ps(kCloseSlack);
+    settled = _mm512_kor(settled, _mm512_cmp_ps_mask(off, slack, _CMP_GT_OQ));
+    const __m512 row = _mm512_roundscale_ps(behind, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+    seen.cell = _mm512_cvttps_epi32(_mm512_fmadd_ps(row, _mm512_set1_ps(kStride), seen.ray));
+  }
   seen.sure = _mm512_kand(near, settled);
   seen.unsure = _mm512_kandn(settled, near);
-  const __m512 row = _mm512_roundscale_ps(behind, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-  seen.cell = _mm512_cvttps_epi32(_mm512_fmadd_ps(row, _mm512_set1_ps(kStride), seen.ray));
   return seen;
 }
 

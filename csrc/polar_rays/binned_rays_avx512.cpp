@@ -138,9 +138,7 @@ class BinnedWalk {
   POLARSEG_AVX512 void look_at_chosen() {
     const auto get = [this](int n)
                          __attribute__((target("avx512f"), always_inline)) { return chosen(n); };
-    const auto want = [](const Seen&, int) __attribute__((
-                          target("avx512f"), always_inline)) -> __mmask16 { return 0xffff; };
-    look_at(chosen_ / kLanes, 0.5f, get, want);
+    look_at<true>(chosen_ / kLanes, get);
     chosen_ = 0;
   }
 
@@ -191,36 +189,32 @@ class BinnedWalk {
   POLARSEG_AVX512 void look_at_visited() {
     const auto get = [this](int n)
                          __attribute__((target("avx512f"), always_inline)) { return visited(n); };
-    const auto want = [this](const Seen& seen, int location)
-                          __attribute__((target("avx512f"), always_inline)) -> __mmask16 {
-      return is_among(seen.ray, empty_[location]);
-    };
-    look_at(visited_, kReach + 0.5f, get, want);
+    look_at<false>(visited_, get);
     visited_ = 0;
   }
 
   // ---- entering ----
 
-  // Looks closely at so many times sixteen points and enters those that are wanted. Where some are
-  // in doubt, which is rare, it looks again afterwards, so that nothing has to wait for the answer.
-  template <typename Get, typename Want>
-  POLARSEG_AVX512_INLINE void look_at(int count, float half_width, const Get& get,
-                                      const Want& want) {
+  // Looks closely at so many times sixteen points and enters those in rays' own degrees, or in the
+  // degrees round empty rays. Where some are in doubt, which is rare, it looks again afterwards, so
+  // that nothing has to wait for the answer.
+  template <bool kOwn, typename Get>
+  POLARSEG_AVX512_INLINE void look_at(int count, const Get& get) {
     const Rays rays = rays_;  // a copy cannot be changed by what is stored
     int num_doubtful = 0;
     for (int n = 0; n < count; ++n) {
       const Sight sight = get(n);
-      const Seen seen = look_closely(sight.dx, sight.dy, rays, half_width);
-      const __mmask16 wanted = want(seen, sight.location);
+      const Seen seen = look_closely<kOwn>(sight.dx, sight.dy, rays);
+      __mmask16 lanes = seen.sure;
+      if constexpr (!kOwn) lanes = _mm512_kand(lanes, is_among(seen.ray, empty_[sight.location]));
       if (entries_ > kRoom - kLanes) enter_all();
-      take(seen, _mm512_kand(seen.sure, wanted), sight.location);
+      take(seen, lanes, sight.location);
       doubtful_[num_doubtful] = n;
-      num_doubtful += _mm512_kand(seen.unsure, wanted) != 0;
+      num_doubtful += seen.unsure != 0;
     }
     for (int i = 0; i < num_doubtful; ++i) {
       const Sight sight = get(doubtful_[i]);
-      const Seen seen = look_closely(sight.dx, sight.dy, rays, half_width);
-      settle(_mm512_kand(seen.unsure, want(seen, sight.location)), sight);
+      settle(look_closely<kOwn>(sight.dx, sight.dy, rays).unsure, sight);
     }
   }
 
@@ -250,7 +244,7 @@ class BinnedWalk {
     }
   }
 
-  void enter_all() {
+  POLARSEG_AVX512 void enter_all() {
     float* const cells = tables_[0].squared;
     const int size = entries_;
     for (int n = 0; n < size; ++n) keep_larger(cells[cell_[n]], squared_[n]);

@@ -134,7 +134,8 @@ class RoughSectors {
       const __m512 x = _mm512_abs_ps(dx[k]);
       const __m512 y = _mm512_abs_ps(dy[k]);
       steep[k] = _mm512_cmp_ps_mask(x, y, _CMP_GT_OQ);
-      t[k] = _mm512_mul_ps(_mm512_min_ps(x, y), _mm512_rcp14_ps(_mm512_max_ps(x, y)));
+      // in this order, one of them is no number where x or y is none
+      t[k] = _mm512_mul_ps(_mm512_min_ps(x, y), _mm512_rcp14_ps(_mm512_max_ps(y, x)));
     }
     for (int k = 0; k < kVectors; ++k) {
       const __m512 u = _mm512_mul_ps(t[k], t[k]);

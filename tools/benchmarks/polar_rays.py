@@ -40,7 +40,7 @@ from polarseg.ops import polar_ray_targets
 NUM_RAYS = 36
 SIZE = (800, 1280)
 COUNTS = (7, 20, 60)
-PICTURES = 8
+PICTURES = 16
 """Of each count: a call for each, so that no picture follows itself."""
 QUICK_SIZE = (96, 128)
 QUICK_COUNTS = (2, 3)
