@@ -106,13 +106,15 @@ POLARSEG_AVX512_INLINE __m512 close_degrees(__m512 dx, __m512 dy, __m512 x, __m5
   const __m512 rough = _mm512_rcp14_ps(larger);
   const __m512 rest = _mm512_fnmadd_ps(rough, larger, _mm512_set1_ps(2.f));
   // after a Newton step
-  const __m512 t = _mm512_mul_ps(_mm512_min_ps(x, y), _mm512_mul_ps(rough, rest));
+  const __m512 t = _mm512_mul_ps(_mm512_mul_ps(_mm512_min_ps(x, y), rough), rest);
+  // in pairs: each step waits for the one before
   const __m512 u = _mm512_mul_ps(t, t);
-  __m512 degrees = _mm512_fmadd_ps(_mm512_set1_ps(-0.6714568f), u, _mm512_set1_ps(3.0164705f));
-  degrees = _mm512_fmadd_ps(degrees, u, _mm512_set1_ps(-6.67074556f));
-  degrees = _mm512_fmadd_ps(degrees, u, _mm512_set1_ps(11.0890465f));
-  degrees = _mm512_fmadd_ps(degrees, u, _mm512_set1_ps(-19.0578842f));
-  degrees = _mm512_fmadd_ps(degrees, u, _mm512_set1_ps(57.2944743f));
+  const __m512 v = _mm512_mul_ps(u, u);
+  const __m512 high = _mm512_fmadd_ps(_mm512_set1_ps(-0.6714568f), u, _mm512_set1_ps(3.0164705f));
+  const __m512 middle =
+      _mm512_fmadd_ps(_mm512_set1_ps(-6.67074556f), u, _mm512_set1_ps(11.0890465f));
+  const __m512 low = _mm512_fmadd_ps(_mm512_set1_ps(-19.0578842f), u, _mm512_set1_ps(57.2944743f));
+  const __m512 degrees = _mm512_fmadd_ps(_mm512_fmadd_ps(high, v, middle), v, low);
   return unfold(_mm512_mul_ps(degrees, t), dx, dy, _mm512_cmp_ps_mask(x, y, _CMP_GT_OQ));
 }
 
