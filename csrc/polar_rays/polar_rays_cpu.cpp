@@ -92,6 +92,17 @@ Shares equal_shares(const PolarRayArguments& args, const int64_t* offsets,
   return shares;
 }
 
+// Asks the memory for the first contours, which then come while the rest is made ready.
+void fetch(const at::Tensor& contours) {
+#if defined(__GNUC__)
+  constexpr int64_t kMost = 16384;  // numbers; the processor itself sees what the others will be
+  constexpr int64_t kLine = 16;
+  const float* points = contours.const_data_ptr<float>();
+  const int64_t size = std::min(contours.numel(), kMost);
+  for (int64_t i = 0; i < size; i += kLine) __builtin_prefetch(points + i);
+#endif
+}
+
 // The rays of the locations of one contour.
 class GroupTask {
  public:
@@ -152,6 +163,7 @@ at::Tensor polar_ray_targets_cpu(const at::Tensor& contours, const at::Tensor& o
                                  int64_t num_rays, std::string_view mode) {
   const PolarRayArguments args =
       check_arguments(contours, offsets, locations, instance_index, num_rays, mode);
+  fetch(args.contours);
   const float* origins = args.locations.const_data_ptr<float>();
   const int64_t* starts = args.offsets.const_data_ptr<int64_t>();
   const int64_t* instances = args.instance_index.const_data_ptr<int64_t>();
