@@ -38,11 +38,10 @@ struct Table {
   }
 };
 
-// Up to eight locations on their way round a contour.
+// Up to twelve locations on their way round a contour.
 class BinnedWalk {
  public:
-  BinnedWalk(const LocationGroup& group, SeparatePoints& points)
-      : group_(group), rays_(group.num_rays), points_(points) {}
+  explicit BinnedWalk(const LocationGroup& group) : group_(group), rays_(group.num_rays) {}
 
   POLARSEG_AVX512 void walk(int begin, int count) {
     origins_ = Origins(group_, begin, count);
@@ -275,7 +274,7 @@ class BinnedWalk {
 
   const LocationGroup& group_;
   const Rays rays_;
-  SeparatePoints& points_;
+  SeparatePoints points_;
   Origins origins_;
   bool are_circles_drawn_ = false;
   int chosen_ = 0;
@@ -299,8 +298,7 @@ class BinnedWalk {
 bool can_bin_by_avx512(int step) { return has_avx512() && step > 2 * kReach + 1; }
 
 POLARSEG_AVX512 void squared_binned_rays_avx512(const LocationGroup& group) {
-  SeparatePoints points;
-  BinnedWalk walk(group, points);
+  BinnedWalk walk(group);
   const int size = batch_size(group.count);
   for (int begin = 0; begin < group.count; begin += size) {
     walk.walk(begin, std::min(size, group.count - begin));

@@ -19,7 +19,6 @@ namespace {
 
 // The rays must be so far apart that at most one of them is within kRoughSlack.
 constexpr int kMostRays = 360;
-constexpr int kRow = 368;  // lengths of a location: of the rays, and whole vectors
 constexpr int kRoom = kBatch * kBlock + 2 * kLanes;
 constexpr float kNowhere = std::numeric_limits<float>::quiet_NaN();
 
@@ -51,15 +50,18 @@ struct Sectors {
   }
 };
 
-// Up to eight locations on their way round a contour.
+// Up to twelve locations on their way round a contour.
 class EdgeWalk {
  public:
   EdgeWalk(const LocationGroup& group, const RayFan& fan)
-      : group_(group), fan_(fan), every_{fan.directions, fan.count, 1} {}
+      : group_(group),
+        fan_(fan),
+        every_{fan.directions, fan.count, 1},
+        row_(round_up(fan.count, kLanes)) {}
 
   POLARSEG_AVX512 void walk(int begin, int count) {
     origins_ = Origins(group_, begin, count);
-    std::fill_n(lengths_, count * kRow, kEmptyRay);
+    std::fill_n(lengths_, count * row_, kEmptyRay);
     for (int64_t block = 0; block < group_.size; block += kBlock) {
       take_block(block);
       choose_all(count, block == 0);
@@ -69,7 +71,7 @@ class EdgeWalk {
       cross_all();
       for (int n = 0; n < count; ++n) last_[n] = sectors_.row(n)[points_.size - 1];
     }
-    for (int n = 0; n < count; ++n) write(lengths_ + n * kRow, group_.row(begin + n));
+    for (int n = 0; n < count; ++n) write(lengths_ + n * row_, group_.row(begin + n));
   }
 
  private:
@@ -104,7 +106,7 @@ class EdgeWalk {
     return vertex.sector == kNoSector ? kNowhere : static_cast<float>(vertex.sector);
   }
 
-  KeepLongest keep(int location) { return {lengths_ + location * kRow}; }
+  KeepLongest keep(int location) { return {lengths_ + location * row_}; }
 
   // ---- sectors ----
 
@@ -238,8 +240,10 @@ class EdgeWalk {
   }
 
   POLARSEG_AVX512_INLINE void cross_all() {
-    const __m512d origins_x = _mm512_cvtps_pd(_mm256_loadu_ps(origins_.x));
-    const __m512d origins_y = _mm512_cvtps_pd(_mm256_loadu_ps(origins_.y));
+    const __m512d first_x = _mm512_cvtps_pd(_mm256_loadu_ps(origins_.x));
+    const __m512d first_y = _mm512_cvtps_pd(_mm256_loadu_ps(origins_.y));
+    const __m512d other_x = _mm512_cvtps_pd(_mm256_loadu_ps(origins_.x + kEdges));
+    const __m512d other_y = _mm512_cvtps_pd(_mm256_loadu_ps(origins_.y + kEdges));
     const RayDirection* of = fan_.directions;
     const int size = num_single_;
     for (int i = 0; i < size; i += kEdges) {
@@ -248,8 +252,8 @@ class EdgeWalk {
           _mm512_castsi256_si512(_mm256_load_si256(reinterpret_cast<const __m256i*>(place))))));
       const Edges edges(edge(place[0]), edge(place[1]), edge(place[2]), edge(place[3]),
                         edge(place[4]), edge(place[5]), edge(place[6]), edge(place[7]));
-      const __m512d origin_x = _mm512_permutexvar_pd(location, origins_x);
-      const __m512d origin_y = _mm512_permutexvar_pd(location, origins_y);
+      const __m512d origin_x = _mm512_permutex2var_pd(first_x, location, other_x);
+      const __m512d origin_y = _mm512_permutex2var_pd(first_y, location, other_y);
       const Offsets p = Offsets::of(lower(edges.x), lower(edges.y), origin_x, origin_y);
       const Offsets q = Offsets::of(upper(edges.x), upper(edges.y), origin_x, origin_y);
       _mm256_store_ps(length_ + i, crossing_lengths(load_directions(of, ray_ + i), p, q));
@@ -259,12 +263,17 @@ class EdgeWalk {
 
   // The wanted ones of a location's lengths.
   void write(const float* lengths, float* row) const {
+    if (fan_.stride == 1) {
+      std::copy_n(lengths, group_.num_rays, row);
+      return;
+    }
     for (int ray = 0; ray < group_.num_rays; ++ray) row[ray] = lengths[ray * fan_.stride];
   }
 
   const LocationGroup& group_;
   const RayFan& fan_;
   const RayFan every_;  // the same, with every ray wanted
+  const int row_;       // from one location's lengths to the next one's
   SeparatePoints points_;
   float farthest_ = 0;  // coordinate of the block
   Origins origins_;
@@ -277,7 +286,7 @@ class EdgeWalk {
   alignas(64) int32_t single_[kRoom];       // places
   alignas(64) int32_t ray_[kRoom];          // of the edges that cross a single one
   alignas(64) float length_[kRoom];         // to these crossings
-  alignas(64) float lengths_[kBatch * kRow];
+  alignas(64) float lengths_[kBatch * round_up(kMostRays, kLanes)];
   Sectors sectors_;
 };
 

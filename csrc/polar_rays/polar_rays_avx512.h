@@ -1,6 +1,6 @@
 // What the CPU's AVX-512 passes over contours share.
 //
-// Up to eight locations look at a contour together, block by block. The work is cut into short
+// Up to twelve locations look at a contour together, block by block. The work is cut into short
 // loops over all of them: a processor can keep several rounds of a short loop in flight, and loops
 // that run long end seldom.
 //
@@ -29,7 +29,7 @@
 namespace polarseg {
 
 constexpr int kLanes = 16;
-constexpr int kBatch = 8;     // locations that look together
+constexpr int kBatch = 12;    // locations that look together, mostly all of a contour
 constexpr int kBlock = 1024;  // points that they look at together
 
 inline bool has_avx512() {
@@ -48,7 +48,9 @@ inline int batch_size(int count) {
   return (count + batches - 1) / batches;
 }
 
-inline int round_up(int size, int multiple) { return (size + multiple - 1) / multiple * multiple; }
+constexpr int round_up(int size, int multiple) {
+  return (size + multiple - 1) / multiple * multiple;
+}
 
 // Where the locations of a batch are.
 struct Origins {
