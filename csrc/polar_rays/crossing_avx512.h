@@ -25,6 +25,10 @@ POLARSEG_AVX512_INLINE __m512 load_four(const void* a, const void* b, const void
   return _mm512_insertf32x4(_mm512_insertf32x4(two, load(c), 2), load(d), 3);
 }
 
+POLARSEG_AVX512_INLINE __m256i load_eight(const int32_t* numbers) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(numbers));
+}
+
 struct Directions {
   __m512d sine;
   __m512d cosine;

@@ -44,9 +44,25 @@ struct Sectors {
     return _mm512_add_epi32(places, _mm512_slli_epi32(locations_of(places), 5));
   }
 
-  // shift: 0, or -1 for the points before.
-  POLARSEG_AVX512_INLINE __m512 gather(__m512i places, int shift) {
-    return _mm512_mask_i32gather_ps(_mm512_setzero_ps(), 0xffff, index(places), row(0) + shift, 4);
+  // Those of sixteen points.
+  POLARSEG_AVX512_INLINE __m512 gather(__m512i places) {
+    return _mm512_mask_i32gather_ps(_mm512_setzero_ps(), 0xffff, index(places), row(0), 4);
+  }
+
+  // Those of sixteen points and of the points before.
+  POLARSEG_AVX512_INLINE void gather(__m512i places, __m512& from, __m512& to) {
+    const __m512i at = index(places);
+    const void* pairs = row(0) - 1;
+    const __m512d zero = _mm512_setzero_pd();
+    const __m512 first =
+        _mm512_castpd_ps(_mm512_mask_i32gather_pd(zero, 0xff, lower(at), pairs, 4));
+    const __m256i rest = _mm512_extracti64x4_epi64(at, 1);
+    const __m512 second = _mm512_castpd_ps(_mm512_mask_i32gather_pd(zero, 0xff, rest, pairs, 4));
+    const __m512i even =
+        _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+    from = _mm512_permutex2var_ps(first, even, second);
+    to = _mm512_permutex2var_ps(first, odd, second);
   }
 };
 
@@ -84,7 +100,6 @@ class EdgeWalk {
     points_.take(points, static_cast<int>(std::min<int64_t>(group_.size - begin, kBlock)));
     std::copy_n(begin == 0 ? last_point() : points - 2, 2, ends_);
     std::copy_n(points, 2 * points_.size, ends_ + 2);
-    farthest_ = points_.farthest();
   }
 
   const float* last_point() const { return group_.points + 2 * (group_.size - 1); }
@@ -116,7 +131,7 @@ class EdgeWalk {
     int chosen = 0;
     for (int n = 0; n < count; ++n) {
       sectors_.before(n) = is_first ? kNowhere : last_[n];
-      const RoughSectors rough(farthest_, origins_.x[n], origins_.y[n], fan_.count);
+      const RoughSectors rough(points_.farthest, origins_.x[n], origins_.y[n], fan_.count);
       chosen += rough.find(points_, n << kPointBits, sectors_.row(n), chosen_ + chosen);
     }
     num_chosen_ = chosen;
@@ -128,7 +143,7 @@ class EdgeWalk {
     for (int i = 0; i < num_chosen_; i += kLanes) {
       const __mmask16 lanes = first_lanes(num_chosen_ - i);
       const __m512i places = _mm512_maskz_loadu_epi32(lanes, chosen_ + i);
-      const __m512 sectors = sectors_.gather(places, 0);
+      const __m512 sectors = sectors_.gather(places);
       const __mmask16 doubt = _mm512_mask_cmp_ps_mask(lanes, sectors, sectors, _CMP_UNORD_Q);
       _mm512_storeu_si512(unsure_ + size, _mm512_maskz_compress_epi32(doubt, places));
       size += __builtin_popcount(doubt);
@@ -203,8 +218,8 @@ class EdgeWalk {
     for (int i = 0; i < num_chosen_; i += kLanes) {
       const __mmask16 lanes = first_lanes(num_chosen_ - i);
       const __m512i places = _mm512_maskz_loadu_epi32(lanes, chosen_ + i);
-      const __m512 to = sectors_.gather(places, 0);
-      const __m512 from = sectors_.gather(places, -1);
+      __m512 from, to;
+      sectors_.gather(places, from, to);
       const __m512 steps = _mm512_abs_ps(_mm512_sub_ps(to, from));
       const __mmask16 next = _mm512_mask_cmp_ps_mask(lanes, steps, _mm512_set1_ps(1.f), _CMP_EQ_OQ);
       const __mmask16 round = _mm512_mask_cmp_ps_mask(lanes, steps, most, _CMP_EQ_OQ);
@@ -248,8 +263,8 @@ class EdgeWalk {
     const int size = num_single_;
     for (int i = 0; i < size; i += kEdges) {
       const int32_t* place = single_ + i;
-      const __m512i location = _mm512_cvtepu32_epi64(lower(locations_of(
-          _mm512_castsi256_si512(_mm256_load_si256(reinterpret_cast<const __m256i*>(place))))));
+      const __m256i locations = lower(locations_of(_mm512_castsi256_si512(load_eight(place))));
+      const __m512i location = _mm512_cvtepu32_epi64(locations);
       const Edges edges(edge(place[0]), edge(place[1]), edge(place[2]), edge(place[3]),
                         edge(place[4]), edge(place[5]), edge(place[6]), edge(place[7]));
       const __m512d origin_x = _mm512_permutex2var_pd(first_x, location, other_x);
@@ -257,8 +272,11 @@ class EdgeWalk {
       const Offsets p = Offsets::of(lower(edges.x), lower(edges.y), origin_x, origin_y);
       const Offsets q = Offsets::of(upper(edges.x), upper(edges.y), origin_x, origin_y);
       _mm256_store_ps(length_ + i, crossing_lengths(load_directions(of, ray_ + i), p, q));
+      const __m256i begin = _mm256_mullo_epi32(locations, _mm256_set1_epi32(row_));
+      _mm256_store_si256(reinterpret_cast<__m256i*>(cell_ + i),
+                         _mm256_add_epi32(begin, load_eight(ray_ + i)));
     }
-    for (int i = 0; i < size; ++i) keep(location_of(single_[i]))(ray_[i], length_[i]);
+    for (int i = 0; i < size; ++i) keep_larger(lengths_[cell_[i]], length_[i]);
   }
 
   // The wanted ones of a location's lengths.
@@ -275,7 +293,6 @@ class EdgeWalk {
   const RayFan every_;  // the same, with every ray wanted
   const int row_;       // from one location's lengths to the next one's
   SeparatePoints points_;
-  float farthest_ = 0;  // coordinate of the block
   Origins origins_;
   int num_chosen_ = 0;
   int num_single_ = 0;
@@ -286,6 +303,7 @@ class EdgeWalk {
   alignas(64) int32_t single_[kRoom];       // places
   alignas(64) int32_t ray_[kRoom];          // of the edges that cross a single one
   alignas(64) float length_[kRoom];         // to these crossings
+  alignas(64) int32_t cell_[kRoom];         // where these lengths belong
   alignas(64) float lengths_[kBatch * round_up(kMostRays, kLanes)];
   Sectors sectors_;
 };

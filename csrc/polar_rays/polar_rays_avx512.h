@@ -14,6 +14,7 @@
 #if defined(POLARSEG_X86_TARGETS)
 #include <immintrin.h>
 
+#include <cmath>
 #include <limits>
 
 #if !defined(__clang__)
@@ -52,6 +53,12 @@ constexpr int round_up(int size, int multiple) {
   return (size + multiple - 1) / multiple * multiple;
 }
 
+// own = max(own, value); own stays where value is not a number. std::max may become a branch, which
+// nobody could predict.
+inline void keep_larger(float& own, float value) {
+  _mm_store_ss(&own, _mm_max_ss(_mm_set_ss(value), _mm_load_ss(&own)));
+}
+
 // Where the locations of a batch are.
 struct Origins {
   float x[kLanes] = {};
@@ -71,6 +78,7 @@ struct Origins {
 // Points of a block of a contour, x and y apart. Whole vectors may be read.
 struct SeparatePoints {
   int size = 0;
+  float farthest = 0;  // coordinate, without its sign; one that is not a number does not count
   alignas(64) float x[kBlock + kLanes];
   alignas(64) float y[kBlock + kLanes];
 
@@ -80,6 +88,7 @@ struct SeparatePoints {
         _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
     const __m512i odd =
         _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+    __m512 largest = _mm512_setzero_ps();
     size = count;
     int i = 0;
     for (; i + kLanes <= count; i += kLanes) {
@@ -87,27 +96,20 @@ struct SeparatePoints {
       const __m512 second = _mm512_loadu_ps(points + 2 * i + kLanes);
       _mm512_store_ps(x + i, _mm512_permutex2var_ps(first, even, second));
       _mm512_store_ps(y + i, _mm512_permutex2var_ps(first, odd, second));
+      // the second where one is NaN
+      largest = _mm512_max_ps(_mm512_abs_ps(first), largest);
+      largest = _mm512_max_ps(_mm512_abs_ps(second), largest);
     }
+    farthest = _mm512_reduce_max_ps(largest);
     const __m512 nowhere = _mm512_set1_ps(std::numeric_limits<float>::infinity());
     _mm512_store_ps(x + i, nowhere);
     _mm512_store_ps(y + i, nowhere);
     for (; i < count; ++i) {
       x[i] = points[2 * i];
       y[i] = points[2 * i + 1];
+      keep_larger(farthest, std::fabs(x[i]));
+      keep_larger(farthest, std::fabs(y[i]));
     }
-  }
-
-  // The largest coordinate without its sign. One that is not a number does not count.
-  POLARSEG_AVX512_INLINE float farthest() const {
-    __m512 largest = _mm512_setzero_ps();
-    for (int i = 0; i < size; i += kLanes) {
-      const __mmask16 lanes = first_lanes(size - i);
-      const __m512 own_x = _mm512_abs_ps(_mm512_maskz_loadu_ps(lanes, x + i));
-      const __m512 own_y = _mm512_abs_ps(_mm512_maskz_loadu_ps(lanes, y + i));
-      // the second where one is NaN
-      largest = _mm512_max_ps(own_x, _mm512_max_ps(own_y, largest));
-    }
-    return _mm512_reduce_max_ps(largest);
   }
 };
 
@@ -140,12 +142,6 @@ POLARSEG_AVX512_INLINE __m512i locations_of(__m512i places) {
 
 POLARSEG_AVX512_INLINE __m512i lane_numbers() {
   return _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-}
-
-// own = max(own, value); own stays where value is not a number. std::max may become a branch, which
-// nobody could predict.
-inline void keep_larger(float& own, float value) {
-  _mm_store_ss(&own, _mm_max_ss(_mm_set_ss(value), _mm_load_ss(&own)));
 }
 
 // With the bits of the sign of the first and the others of the second.

@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <atomic>
 #include <limits>
+#include <memory>
+#include <mutex>
 #include <numeric>
 #include <string_view>
 #include <vector>
@@ -103,19 +105,33 @@ void fetch(const at::Tensor& contours) {
 #endif
 }
 
+using Directions = std::shared_ptr<const std::vector<RayDirection>>;
+
+// Those of `count` rays all round. The last ones are kept: most calls ask for the same.
+Directions directions_of(int count) {
+  constexpr int kMost = 4096;
+  static std::mutex mutex;
+  static Directions kept;
+  const std::lock_guard<std::mutex> lock(mutex);
+  if (kept && kept->size() == static_cast<size_t>(count)) return kept;
+  std::vector<RayDirection> directions(count);
+  for (int ray = 0; ray < count; ++ray) directions[ray] = ray_direction(ray, count);
+  auto own = std::make_shared<const std::vector<RayDirection>>(std::move(directions));
+  if (count <= kMost) kept = own;
+  return own;
+}
+
 // The rays of the locations of one contour.
 class GroupTask {
  public:
   GroupTask(const PolarRayArguments& args, int64_t longest)
       : exact_(args.exact),
-        directions_(args.exact ? args.num_rays * RayFan::stride_for(args.num_rays) : 0),
-        fan_{directions_.data(), static_cast<int>(directions_.size()),
+        directions_(args.exact ? directions_of(count_of(args)) : nullptr),
+        fan_{args.exact ? directions_->data() : nullptr, args.exact ? count_of(args) : 0,
              RayFan::stride_for(args.num_rays)},
         bins_(args.exact ? 1 : args.num_rays),
         avx512_(args.exact ? can_cross_by_avx512(fan_) : can_bin_by_avx512(bins_.step)),
-        longest_(avx512_ ? 0 : longest) {
-    for (int ray = 0; ray < fan_.count; ++ray) directions_[ray] = ray_direction(ray, fan_.count);
-  }
+        longest_(avx512_ ? 0 : longest) {}
 
   // Room for a thread.
   ContourScan scan() const { return {longest_, exact_}; }
@@ -133,8 +149,12 @@ class GroupTask {
   }
 
  private:
+  static int count_of(const PolarRayArguments& args) {
+    return args.num_rays * RayFan::stride_for(args.num_rays);
+  }
+
   bool exact_;
-  std::vector<RayDirection> directions_;
+  Directions directions_;
   RayFan fan_;
   PrimaryBins bins_;
   bool avx512_;
