@@ -53,8 +53,7 @@ constexpr int round_up(int size, int multiple) {
   return (size + multiple - 1) / multiple * multiple;
 }
 
-// own = max(own, value); own stays where value is not a number. std::max may become a branch, which
-// nobody could predict.
+// own = max(own, value) of two numbers. std::max may become a branch, which nobody could predict.
 inline void keep_larger(float& own, float value) {
   _mm_store_ss(&own, _mm_max_ss(_mm_set_ss(value), _mm_load_ss(&own)));
 }
@@ -100,16 +99,17 @@ struct SeparatePoints {
       largest = _mm512_max_ps(_mm512_abs_ps(first), largest);
       largest = _mm512_max_ps(_mm512_abs_ps(second), largest);
     }
-    farthest = _mm512_reduce_max_ps(largest);
     const __m512 nowhere = _mm512_set1_ps(std::numeric_limits<float>::infinity());
     _mm512_store_ps(x + i, nowhere);
     _mm512_store_ps(y + i, nowhere);
-    for (; i < count; ++i) {
-      x[i] = points[2 * i];
-      y[i] = points[2 * i + 1];
-      keep_larger(farthest, std::fabs(x[i]));
-      keep_larger(farthest, std::fabs(y[i]));
+    const __mmask16 rest = first_lanes(count - i);
+    for (int n = i; n < count; ++n) {
+      x[n] = points[2 * n];
+      y[n] = points[2 * n + 1];
     }
+    largest = _mm512_max_ps(_mm512_abs_ps(_mm512_maskz_loadu_ps(rest, x + i)), largest);
+    largest = _mm512_max_ps(_mm512_abs_ps(_mm512_maskz_loadu_ps(rest, y + i)), largest);
+    farthest = _mm512_reduce_max_ps(largest);
   }
 };
 
