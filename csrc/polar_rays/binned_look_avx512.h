@@ -16,13 +16,11 @@ constexpr float kCloseSlack = 5e-4f;
 
 struct Rays {
   int count;
-  float step;
+  int step;  // degrees
   float per_degree;
 
   explicit Rays(int count)
-      : count(count),
-        step(static_cast<float>(360 / count)),
-        per_degree(static_cast<float>(count) / 360.f) {}
+      : count(count), step(360 / count), per_degree(static_cast<float>(count) / 360.f) {}
 
   // They look the same from both sides of the axes and of the diagonals.
   bool fold() const { return count % 4 == 0; }
@@ -79,7 +77,7 @@ POLARSEG_AVX512_INLINE __m512 behind_ray(__m512 degrees, const Rays& rays, __m51
   const __m512 turn = _mm512_fmadd_ps(degrees, _mm512_set1_ps(rays.per_degree),
                                       _mm512_set1_ps((kReach + 0.5f) * rays.per_degree));
   ray = _mm512_roundscale_ps(turn, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-  return _mm512_fnmadd_ps(ray, _mm512_set1_ps(rays.step),
+  return _mm512_fnmadd_ps(ray, _mm512_set1_ps(static_cast<float>(rays.step)),
                           _mm512_add_ps(degrees, _mm512_set1_ps(kReach)));
 }
 

@@ -82,7 +82,7 @@ class BinnedWalk {
     if (is_one_block() && points_.size == group_.size) return;
     points_.take(group_.points + 2 * begin,
                  static_cast<int>(std::min<int64_t>(group_.size - begin, kBlock)));
-    are_circles_drawn_ = false;
+    circles_.count = 0;
   }
 
   // ---- the rays' own degrees ----
@@ -157,10 +157,8 @@ class BinnedWalk {
   }
 
   POLARSEG_AVX512_INLINE uint64_t circles_near(int location) {
-    if (!are_circles_drawn_) circles_.draw(points_);
-    are_circles_drawn_ = true;
-    const int step = 360 / group_.num_rays;
-    return circles_.near(origins_.x[location], origins_.y[location], empty_[location], step);
+    if (circles_.count == 0) circles_.draw(points_);
+    return circles_.near(origins_.x[location], origins_.y[location], empty_[location], rays_.step);
   }
 
   // Lists some sixteens of points of the block.
@@ -232,13 +230,12 @@ class BinnedWalk {
     float y[kLanes];
     _mm512_storeu_ps(x, sight.dx);
     _mm512_storeu_ps(y, sight.dy);
-    const int step = 360 / group_.num_rays;
     for (; lanes != 0; lanes &= lanes - 1) {
       const int lane = __builtin_ctz(lanes);
       const int bin = exact_degree_bin(x[lane], y[lane]) + kReach;
-      const int row = bin % step;
+      const int row = bin % rays_.step;
       if (row >= kRows) continue;
-      float& cell = tables_[sight.location].squared[row * kStride + bin / step];
+      float& cell = tables_[sight.location].squared[row * kStride + bin / rays_.step];
       keep_larger(cell, sum_of_squares(x[lane], y[lane]));
     }
   }
@@ -276,7 +273,6 @@ class BinnedWalk {
   const Rays rays_;
   SeparatePoints points_;
   Origins origins_;
-  bool are_circles_drawn_ = false;
   int chosen_ = 0;
   int visited_ = 0;
   int entries_ = 0;
@@ -289,7 +285,7 @@ class BinnedWalk {
   int32_t doubtful_[kVisits];                      // numbers of times sixteen points
   alignas(64) int32_t cell_[kRoom + kLanes];       // of the listed points
   alignas(64) float squared_[kRoom + kLanes];
-  Circles circles_;
+  Circles circles_;  // of the block, where they have been needed
   alignas(64) Table tables_[kBatch];
 };
 
@@ -299,10 +295,7 @@ bool can_bin_by_avx512(int step) { return has_avx512() && step > 2 * kReach + 1;
 
 POLARSEG_AVX512 void squared_binned_rays_avx512(const LocationGroup& group) {
   BinnedWalk walk(group);
-  const int size = batch_size(group.count);
-  for (int begin = 0; begin < group.count; begin += size) {
-    walk.walk(begin, std::min(size, group.count - begin));
-  }
+  walk_in_batches(walk, group.count);
 }
 
 }  // namespace polarseg

@@ -27,7 +27,7 @@ inline const float* sines() {
 
 // Round sixteen points each: the centre is one of them.
 struct Circles {
-  int count;
+  int count = 0;
   alignas(64) float x[kCircles + kLanes];
   alignas(64) float y[kCircles + kLanes];
   alignas(64) float radius[kCircles + kLanes];  // or infinity, where a point is far away

@@ -9,7 +9,7 @@ namespace polarseg {
 
 constexpr int kEdges = 8;  // that are worked out together
 
-// Entries 0, 2, 4 ... and 1, 3, 5 ... of two vectors.
+// As of single numbers.
 POLARSEG_AVX512_INLINE void separate(__m512d first, __m512d second, __m512d& even, __m512d& odd) {
   even = _mm512_permutex2var_pd(first, _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14), second);
   odd = _mm512_permutex2var_pd(first, _mm512_setr_epi64(1, 3, 5, 7, 9, 11, 13, 15), second);

@@ -9,7 +9,6 @@
 
 #if defined(POLARSEG_X86_TARGETS)
 #include <algorithm>
-#include <cmath>
 
 #include "crossing_avx512.h"
 #include "sectors_avx512.h"
@@ -58,11 +57,7 @@ struct Sectors {
         _mm512_castpd_ps(_mm512_mask_i32gather_pd(zero, 0xff, lower(at), pairs, 4));
     const __m256i rest = _mm512_extracti64x4_epi64(at, 1);
     const __m512 second = _mm512_castpd_ps(_mm512_mask_i32gather_pd(zero, 0xff, rest, pairs, 4));
-    const __m512i even =
-        _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-    const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
-    from = _mm512_permutex2var_ps(first, even, second);
-    to = _mm512_permutex2var_ps(first, odd, second);
+    separate(first, second, from, to);
   }
 };
 
@@ -314,10 +309,7 @@ bool can_cross_by_avx512(const RayFan& fan) { return has_avx512() && fan.count <
 
 POLARSEG_AVX512 void exact_rays_avx512(const LocationGroup& group, const RayFan& fan) {
   EdgeWalk walk(group, fan);
-  const int size = batch_size(group.count);
-  for (int begin = 0; begin < group.count; begin += size) {
-    walk.walk(begin, std::min(size, group.count - begin));
-  }
+  walk_in_batches(walk, group.count);
 }
 
 }  // namespace polarseg

@@ -14,7 +14,7 @@
 #if defined(POLARSEG_X86_TARGETS)
 #include <immintrin.h>
 
-#include <cmath>
+#include <algorithm>
 #include <limits>
 
 #if !defined(__clang__)
@@ -43,10 +43,12 @@ inline __mmask16 first_lanes(int count) {
   return static_cast<__mmask16>(count < kLanes ? (1u << count) - 1 : 0xffff);
 }
 
-// Of so many locations, in batches of nearly the same size.
-inline int batch_size(int count) {
+// Sends the locations on their way, in batches of nearly the same size.
+template <typename Walk>
+void walk_in_batches(Walk& walk, int count) {
   const int batches = (count + kBatch - 1) / kBatch;
-  return (count + batches - 1) / batches;
+  const int size = (count + batches - 1) / batches;
+  for (int begin = 0; begin < count; begin += size) walk.walk(begin, std::min(size, count - begin));
 }
 
 constexpr int round_up(int size, int multiple) {
@@ -56,6 +58,14 @@ constexpr int round_up(int size, int multiple) {
 // own = max(own, value) of two numbers. std::max may become a branch, which nobody could predict.
 inline void keep_larger(float& own, float value) {
   _mm_store_ss(&own, _mm_max_ss(_mm_set_ss(value), _mm_load_ss(&own)));
+}
+
+// Entries 0, 2, 4 ... and 1, 3, 5 ... of two vectors.
+POLARSEG_AVX512_INLINE void separate(__m512 first, __m512 second, __m512& even, __m512& odd) {
+  even = _mm512_permutex2var_ps(
+      first, _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30), second);
+  odd = _mm512_permutex2var_ps(
+      first, _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31), second);
 }
 
 // Where the locations of a batch are.
@@ -83,18 +93,16 @@ struct SeparatePoints {
 
   // points: [count, 2]. Behind the last one stands what is not finite.
   POLARSEG_AVX512_INLINE void take(const float* points, int count) {
-    const __m512i even =
-        _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-    const __m512i odd =
-        _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
     __m512 largest = _mm512_setzero_ps();
     size = count;
     int i = 0;
     for (; i + kLanes <= count; i += kLanes) {
       const __m512 first = _mm512_loadu_ps(points + 2 * i);
       const __m512 second = _mm512_loadu_ps(points + 2 * i + kLanes);
-      _mm512_store_ps(x + i, _mm512_permutex2var_ps(first, even, second));
-      _mm512_store_ps(y + i, _mm512_permutex2var_ps(first, odd, second));
+      __m512 own_x, own_y;
+      separate(first, second, own_x, own_y);
+      _mm512_store_ps(x + i, own_x);
+      _mm512_store_ps(y + i, own_y);
       // the second where one is NaN
       largest = _mm512_max_ps(_mm512_abs_ps(first), largest);
       largest = _mm512_max_ps(_mm512_abs_ps(second), largest);

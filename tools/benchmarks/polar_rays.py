@@ -172,26 +172,32 @@ def synthetic_inputs(count: int, options: argparse.Namespace, seed: int | None =
     return ray_inputs(instances, feature_sizes(*size, head), head).to(options.device)
 
 
+def each(inputs: Sequence[RayInputs], function: RayFunction, *mode: str) -> list[Tensor]:
+    """The lengths of several pictures, a call for each."""
+    return [function(*one.arguments(), NUM_RAYS, *mode) for one in inputs]
+
+
+def binned_peers(inputs: Sequence[RayInputs]) -> dict[str, Peer]:
+    """Everybody else's way to mode binned."""
+    compare = partial(compare_pictures, inputs)
+    return {
+        LOOP: Peer(partial(each, inputs, loop_binned), compare),
+        VECTORISED: Peer(partial(each, inputs, vectorised_binned), compare),
+    }
+
+
 def prepare_rays(count: int, mode: str, pictures: int, options: argparse.Namespace) -> Subject:
     """The operator's two modes on synthetic pictures, a call for each, beside peers."""
     inputs = [synthetic_inputs(count, options, count + 1000 * n) for n in range(pictures)]
-
-    def each(function: RayFunction, *mode: str) -> list[Tensor]:
-        return [function(*one.arguments(), NUM_RAYS, *mode) for one in inputs]
-
     if mode == 'exact':
         close_each = partial(compare_all, close(EXACT_TOLERANCE))
         peers = {
-            VECTORISED: Peer(partial(each, vectorised_exact), close_each),
-            'ours, binned': Peer(partial(each, polar_ray_targets, 'binned'), compare=None),
+            VECTORISED: Peer(partial(each, inputs, vectorised_exact), close_each),
+            'ours, binned': Peer(partial(each, inputs, polar_ray_targets, 'binned'), compare=None),
         }
     else:
-        compare = partial(compare_pictures, inputs)
-        peers = {
-            LOOP: Peer(partial(each, loop_binned), compare),
-            VECTORISED: Peer(partial(each, vectorised_binned), compare),
-        }
-    return Subject(partial(each, polar_ray_targets, mode), peers)
+        peers = binned_peers(inputs)
+    return Subject(partial(each, inputs, polar_ray_targets, mode), peers)
 
 
 def prepare_one_alone(count: int, mode: str, options: argparse.Namespace) -> Subject:
@@ -225,18 +231,10 @@ def prepare_published(options: argparse.Namespace) -> Subject:
     """All pictures of the stored targets, one call for each."""
     pictures: list[Picture] = list(published_pictures(options.golden_dir, build_head()))
     inputs = [picture.inputs.to(options.device) for picture in pictures]
-
-    def each(function: RayFunction) -> list[Tensor]:
-        return [function(*one.arguments(), NUM_RAYS) for one in inputs]
-
-    compare = partial(compare_pictures, inputs)
     stored = [picture.rays for picture in pictures]
     return Subject(
-        partial(each, polar_ray_targets),
-        {
-            LOOP: Peer(partial(each, loop_binned), compare),
-            VECTORISED: Peer(partial(each, vectorised_binned), compare),
-        },
+        partial(each, inputs, polar_ray_targets),
+        binned_peers(inputs),
         check=partial(compare_with_stored, stored, options.device == 'cuda'),
     )
 
