@@ -2,6 +2,7 @@
 // number of threads.
 #include <ATen/EmptyTensor.h>
 #include <ATen/Parallel.h>
+#include <ATen/Version.h>
 #include <ATen/ops/sqrt_cpu_dispatch.h>
 #include <c10/util/ParallelGuard.h>
 
@@ -11,6 +12,7 @@
 #include <memory>
 #include <mutex>
 #include <numeric>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -121,6 +123,17 @@ Directions directions_of(int count) {
   return own;
 }
 
+// The vectors to work with, or null. torch says what the processor has: it knows the environment
+// variable ATEN_CPU_CAPABILITY.
+const GroupKernels* group_kernels() {
+  static const GroupKernels* const kernels = [] {
+    const std::string capability = at::get_cpu_capability();
+    if (capability == "AVX512") return avx512_kernels();
+    return capability == "AVX2" ? avx2_kernels() : nullptr;
+  }();
+  return kernels;
+}
+
 // The rays of the locations of one contour.
 class GroupTask {
  public:
@@ -130,15 +143,15 @@ class GroupTask {
         fan_{args.exact ? directions_->data() : nullptr, args.exact ? count_of(args) : 0,
              RayFan::stride_for(args.num_rays)},
         bins_(args.exact ? 1 : args.num_rays),
-        avx512_(args.exact ? can_cross_by_avx512(fan_) : can_bin_by_avx512(bins_.step)),
-        longest_(avx512_ ? 0 : longest) {}
+        kernels_(are_far_apart() ? group_kernels() : nullptr),
+        longest_(kernels_ != nullptr ? 0 : longest) {}
 
   // Room for a thread.
   ContourScan scan() const { return {longest_, exact_}; }
 
   void run(const LocationGroup& group, ContourScan& scan) const {
-    if (avx512_ && exact_) return exact_rays_avx512(group, fan_);
-    if (avx512_) return squared_binned_rays_avx512(group);
+    if (kernels_ != nullptr && exact_) return kernels_->exact_rays(group, fan_);
+    if (kernels_ != nullptr) return kernels_->squared_binned_rays(group);
     for (int n = 0; n < group.count; ++n) {
       if (exact_) {
         exact_rays(group.view(n), fan_, group.num_rays, scan, group.row(n));
@@ -153,11 +166,15 @@ class GroupTask {
     return args.num_rays * RayFan::stride_for(args.num_rays);
   }
 
+  bool are_far_apart() const {
+    return exact_ ? fan_.count <= GroupKernels::kMostRays : bins_.step >= GroupKernels::kLeastStep;
+  }
+
   bool exact_;
   Directions directions_;
   RayFan fan_;
   PrimaryBins bins_;
-  bool avx512_;
+  const GroupKernels* kernels_;
   int64_t longest_;
 };
 

@@ -75,18 +75,22 @@ struct PrimaryBins {
 void squared_binned_rays(const ContourView& contour, const PrimaryBins& bins, ContourScan& scan,
                          float* rays);
 
-// The same with AVX-512, of several locations. can_bin_by_avx512: whether this processor has it,
-// and rays that are `step` degrees apart are far enough from each other.
-bool can_bin_by_avx512(int step);
-void squared_binned_rays_avx512(const LocationGroup& group);
-
 // Length of every ray to the farthest crossing with the polygon. rays: [num_rays].
 void exact_rays(const ContourView& contour, const RayFan& fan, int num_rays, ContourScan& scan,
                 float* rays);
 
-// The same with AVX-512, of several locations. can_cross_by_avx512: whether this processor has it,
-// and the rays are far enough from each other.
-bool can_cross_by_avx512(const RayFan& fan);
-void exact_rays_avx512(const LocationGroup& group, const RayFan& fan);
+// The same results for all locations that look at one contour, by vectors of one instruction set.
+struct GroupKernels {
+  void (*squared_binned_rays)(const LocationGroup& group);
+  void (*exact_rays)(const LocationGroup& group, const RayFan& fan);
+
+  // Rays must be far enough from each other.
+  static constexpr int kLeastStep = 8;   // degrees, mode binned
+  static constexpr int kMostRays = 360;  // of the fan, mode exact
+};
+
+// Null where they are not compiled.
+const GroupKernels* avx2_kernels();
+const GroupKernels* avx512_kernels();
 
 }  // namespace polarseg

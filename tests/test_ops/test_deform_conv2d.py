@@ -1,15 +1,13 @@
 """deform_conv2d against mmcv, against a reference written anew here, and where nothing is read."""
 
 import math
-import os
-import subprocess
-import sys
 from dataclasses import dataclass
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from instruction_sets import CAPABILITIES, run_with
 from mmcv.ops import deform_conv2d as mmcv_deform_conv2d
 from mmcv.ops import modulated_deform_conv2d
 from torch.nn import functional as F
@@ -352,22 +350,19 @@ def test_a_batch_is_its_samples(batch):
         assert (grads['bias'] == 0).all()
 
 
-@pytest.mark.parametrize('capability', ['default', 'avx2', 'avx512'])
+@pytest.mark.parametrize('capability', CAPABILITIES)
 def test_every_instruction_set_gives_the_same(capability, tmp_path):
     case = make_case(channels=150, outs=70, size=(9, 10), dtype=torch.float32)
     output = case()
     expected = [output, *case.gradients(output, torch.ones_like(output)).values()]
-    torch.save((case.tensors, case.geometry), tmp_path / 'case.pt')
+    paths = tmp_path / 'case.pt', tmp_path / 'result.pt'
+    torch.save((case.tensors, case.geometry), paths[0])
     code = (
         'import sys, torch; from polarseg.ops import deform_conv2d; '
         'tensors, geometry = torch.load(sys.argv[1]); output = deform_conv2d(**tensors, **geometry)'
         '; grads = torch.autograd.grad(output, list(tensors.values()), torch.ones_like(output)); '
         'torch.save([output.detach(), *grads], sys.argv[2])'
     )
-    paths = [str(tmp_path / 'case.pt'), str(tmp_path / 'result.pt')]
-    environment = os.environ | {'ATEN_CPU_CAPABILITY': capability}
-    command = [sys.executable, '-c', code, *paths]
-    run = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert run.returncode == 0, run.stderr
+    run_with(capability, code, *paths)
     for actual, wanted in zip(torch.load(paths[1]), expected):
         assert (actual - wanted).abs().max() <= 1e-5 * wanted.abs().max()

@@ -1,7 +1,7 @@
 """Mode binned of polar_ray_targets: every number of rays sees the same degrees.
 
 A ray's length depends on its own angle alone, so a few rays are some of many. The operator takes
-another way where rays are far apart (and the processor has AVX-512): the results must be the same
+another way where rays are far apart (and the processor has vectors): the results must be the same
 bit for bit, most of all next to the borders of degrees, where its cheap angles cannot tell.
 """
 

@@ -1,6 +1,6 @@
 """Mode exact of polar_ray_targets: few rays are some of many.
 
-The operator takes another way where rays are far apart (and the processor has AVX-512): the lengths
+The operator takes another way where rays are far apart (and the processor has vectors): the lengths
 must be the same bit for bit. A power of two times as
 many rays include the same directions exactly.
 """

@@ -1,0 +1,129 @@
+// What the CPU's vectorised passes over contours share.
+//
+// Up to twelve locations look at a contour together, block by block. The work is cut into short
+// loops over all of them: a processor can keep several rounds of a short loop in flight, and loops
+// that run long end seldom.
+//
+// The angles here are cheap ones, with fused multiply-add. They decide only where a point is
+// farther from a border than all the errors together; the exact arithmetic settles the others.
+#pragma once
+
+#include "polar_rays_scan.h"
+
+#if !defined(POLARSEG_SIMD)
+#error "The vectors come first: ../common/simd_avx2.h or ../common/simd_avx512.h."
+#endif
+
+#include <algorithm>
+#include <limits>
+
+namespace polarseg::POLARSEG_SIMD {
+
+constexpr int kBatch = 12;    // locations that look together, mostly all of a contour
+constexpr int kBlock = 1024;  // points that they look at together
+constexpr int kAlign = sizeof(Floats);
+
+// Sends the locations on their way, in batches of nearly the same size.
+template <typename Walk>
+void walk_in_batches(Walk& walk, int count) {
+  const int batches = (count + kBatch - 1) / kBatch;
+  const int size = (count + batches - 1) / batches;
+  for (int begin = 0; begin < count; begin += size) walk.walk(begin, std::min(size, count - begin));
+}
+
+constexpr int round_up(int size, int multiple) {
+  return (size + multiple - 1) / multiple * multiple;
+}
+
+// own = max(own, value) of two numbers. std::max may become a branch, which nobody could predict.
+inline void keep_larger(float& own, float value) {
+  _mm_store_ss(&own, _mm_max_ss(_mm_set_ss(value), _mm_load_ss(&own)));
+}
+
+// Where the locations of a batch are.
+struct Origins {
+  static constexpr int kRoom = 16;  // of a table to look up in
+  static_assert(kRoom >= kBatch);
+  float x[kRoom] = {};
+  float y[kRoom] = {};
+
+  Origins() = default;
+
+  Origins(const LocationGroup& group, int begin, int count) {
+    for (int n = 0; n < count; ++n) {
+      const float* origin = group.origin(begin + n);
+      x[n] = origin[0];
+      y[n] = origin[1];
+    }
+  }
+};
+
+// Points of a block of a contour, x and y apart. Whole sixteens may be read.
+struct SeparatePoints {
+  static constexpr int kSpare = 16;
+  int size = 0;
+  float farthest = 0;  // coordinate, without its sign; one that is not a number does not count
+  alignas(kAlign) float x[kBlock + kSpare];
+  alignas(kAlign) float y[kBlock + kSpare];
+
+  // points: [count, 2]. Behind the last one stands what is not finite.
+  POLARSEG_SIMD_INLINE void take(const float* points, int count) {
+    Floats most = floats(0.f);
+    size = count;
+    int i = 0;
+    for (; i + kLanes <= count; i += kLanes) {
+      const Floats first = load(points + 2 * i);
+      const Floats second = load(points + 2 * i + kLanes);
+      Floats own_x, own_y;
+      separate(first, second, own_x, own_y);
+      store(x + i, own_x);
+      store(y + i, own_y);
+      // the second where one is NaN
+      most = larger(absolute(first), most);
+      most = larger(absolute(second), most);
+    }
+    for (int n = i; n < i + kSpare; n += kLanes) {
+      store(x + n, floats(std::numeric_limits<float>::infinity()));
+      store(y + n, floats(std::numeric_limits<float>::infinity()));
+    }
+    const Mask rest = first_lanes(count - i);
+    for (int n = i; n < count; ++n) {
+      x[n] = points[2 * n];
+      y[n] = points[2 * n + 1];
+    }
+    most = larger(select(rest, absolute(load(x + i)), floats(0.f)), most);
+    most = larger(select(rest, absolute(load(y + i)), floats(0.f)), most);
+    farthest = largest(most);
+  }
+};
+
+// Degrees that a rough angle may be off by, besides the error of its polynomial: the reciprocal's
+// error, which counts most on the diagonal, where the polynomials rise by up to 30.1, and rounding.
+constexpr float kReciprocalSlack = 31.f * kReciprocalError + 2e-4f;
+
+// Degrees: what rough_degrees_in_octant() is off by.
+constexpr float kRoughSlack = 3.5e-2f + kReciprocalSlack;
+constexpr float kRoughArc[] = {57.0298097f, -16.540731f, 4.54579096f};
+
+// The angle within its octant, in degrees, off by less than kRoughSlack. steep: it counts from 90
+// degrees backwards. Coordinates below 1e-18 and above 1e18 may give any number or NaN.
+POLARSEG_SIMD_INLINE Floats rough_degrees_in_octant(Floats x, Floats y, Mask& steep) {
+  const Floats t = smaller(x, y) * reciprocal(larger(x, y));
+  const Floats u = t * t;
+  Floats degrees = multiply_add(floats(kRoughArc[2]), u, floats(kRoughArc[1]));
+  degrees = multiply_add(degrees, u, floats(kRoughArc[0]));
+  steep = is_less(y, x);
+  return degrees * t;
+}
+
+// Points of a batch: the location that looks at it, and its number in the block.
+constexpr int kPointBits = 10;
+static_assert(kBlock == 1 << kPointBits);
+
+inline int location_of(int32_t place) { return place >> kPointBits; }
+
+inline int point_of(int32_t place) { return place & (kBlock - 1); }
+
+POLARSEG_SIMD_INLINE Ints locations_of(Ints places) { return shift_down<kPointBits>(places); }
+
+}  // namespace polarseg::POLARSEG_SIMD
