@@ -101,6 +101,7 @@ class CocoPanopticQualityMetric(BaseMetric):
         self.format_only = format_only
         self.outfile_prefix = outfile_prefix
         self._png_names = {} if outfile_prefix is None else self.truth.png_names()
+        self._png_owners = {name: number for number, name in self._png_names.items()}
 
     @property
     def dataset_meta(self) -> dict | None:
@@ -174,6 +175,9 @@ class CocoPanopticQualityMetric(BaseMetric):
         if self.outfile_prefix is not None:
             file = f'{self.outfile_prefix}.panoptic.json'
             annotations = [entry['annotation'] for entry in results]
+            owners: dict[str, int | str] = {}
+            for entry in annotations:  # of all processes
+                _claim(owners, entry['file_name'], entry['image_id'])
             images = [entry['image'] for entry in results]
             save_panoptic_json(file, annotations, self.truth.categories, images)
             logger.info(f'Panoptic results: {file}, {self._folder}')
@@ -219,11 +223,17 @@ class CocoPanopticQualityMetric(BaseMetric):
         return 1 + len(self._class_names()[1])
 
     def _png_name(self, sample: Mapping[str, Any]) -> str:
-        """That of the ground truth; of a picture without one, that of the photograph."""
-        name = self._png_names.get(sample['img_id'])
-        if name is not None:
-            return name
-        return f'{Path(str(sample.get("img_path", sample["img_id"]))).stem}.png'
+        """That of the ground truth; of a picture without one, that of the photograph.
+
+        Raises:
+            ValueError: if it is that of another picture, too.
+        """
+        number = sample['img_id']
+        name = self._png_names.get(number)
+        if name is None:
+            name = f'{Path(str(sample.get("img_path", number))).stem}.png'
+            _claim(self._png_owners, name, number)
+        return name
 
     def _class_names(self) -> tuple[list[str], list[str]]:
         return panoptic_classes(self.dataset_meta or {})
@@ -249,3 +259,14 @@ class CocoPanopticQualityMetric(BaseMetric):
         """Label of each of the file's categories: things 0, stuff from 1."""
         things, stuff = self._class_names()
         return semantic_labels(self.truth.categories, stuff, things)
+
+
+def _claim(owners: dict[str, int | str], name: str, number: int | str) -> None:
+    """Give a PNG to a picture.
+
+    Raises:
+        ValueError: if another has it.
+    """
+    owner = owners.setdefault(name, number)
+    if owner != number:
+        raise ValueError(f'two pictures would be written to {name}: images {owner} and {number}')

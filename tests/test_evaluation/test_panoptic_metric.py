@@ -134,6 +134,32 @@ def test_format_only_needs_no_truth_of_the_pictures(data, tmp_path):
         CocoPanopticQualityMetric(str(file), format_only=True)
 
 
+@pytest.mark.parametrize('in_one_process', [True, False])
+def test_pictures_without_truth_that_share_a_name(data, tmp_path, in_one_process):
+    file, predictions = data
+    content = json.loads(file.read_text())
+    content['annotations'] = []
+    file.write_text(json.dumps(content))
+    samples = samples_of(predictions)[:2]
+    for folder, sample in zip('ab', samples):
+        sample.set_metainfo(dict(img_path=f'{folder}/one.jpg'))
+    options = dict(format_only=True, outfile_prefix=str(tmp_path / 'results'))
+    first, second = (sample.img_id for sample in samples)
+    message = f'written to one.png: images {first} and {second}'
+    if in_one_process:
+        with pytest.raises(ValueError, match=message):
+            evaluate(samples, file, **options)
+        return
+    results = []
+    for sample in samples:
+        metric = CocoPanopticQualityMetric(str(file), **options)
+        metric.dataset_meta = META
+        metric.process({}, [sample.to_dict()])
+        results += metric.results
+    with pytest.raises(ValueError, match=message):
+        metric.compute_metrics(results)
+
+
 def test_mean_iou_of_the_semantic_branch(data):
     file, predictions = data
     truth = PanopticFiles(file)
