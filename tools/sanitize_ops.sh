@@ -5,7 +5,7 @@
 #   bash tools/sanitize_ops.sh [build] [tests] [fuzz] [option of pytest ...]
 # Without a step all of them are done. Environment: PYTHON, MAX_JOBS, CXX; CALLS (10000), SEED (0) and
 # OPERATORS (*) of the random calls; ATEN_CPU_CAPABILITY=avx2 or default for the other inner loops of
-# deform_conv2d.
+# deform_conv2d and polar_ray_targets.
 set -euo pipefail
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 . "$ROOT/tools/common.sh"

@@ -1,7 +1,13 @@
 """Geometry that several rooms need: angles, contours, polygons, boxes."""
 
 from polarseg.structures.box_masks import BoxMaskInstances
-from polarseg.structures.contours import PackedContours, largest_contour, mass_center, mass_centers
+from polarseg.structures.contours import (
+    PackedContours,
+    largest_contour,
+    largest_contours,
+    mass_center,
+    mass_centers,
+)
 from polarseg.structures.label_maps import PADDED_LABELS, join_labels, split_labels
 from polarseg.structures.mask_crops import area_ratios, crop_masks
 from polarseg.structures.masks import masks_to_rle
@@ -23,6 +29,7 @@ __all__ = [
     'fill_polygon',
     'join_labels',
     'largest_contour',
+    'largest_contours',
     'masks_to_rle',
     'mass_center',
     'mass_centers',

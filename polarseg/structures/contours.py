@@ -12,14 +12,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from polarseg.ops import mask_boxes
 from polarseg.structures.indexing import InstanceIndex, chosen_rows
 
-__all__ = ['PackedContours', 'largest_contour', 'mass_center', 'mass_centers', 'thin_contour']
+__all__ = [
+    'PackedContours',
+    'largest_contour',
+    'largest_contours',
+    'mass_center',
+    'mass_centers',
+    'thin_contour',
+]
 
 EXTREMES = np.minimum, np.maximum
 
 
-def largest_contour(mask: np.ndarray, box: np.ndarray | None = None) -> np.ndarray | None:
+def largest_contour(mask: np.ndarray) -> np.ndarray | None:
     """The contour that stands for an instance: the one with the largest enclosed area.
 
     Every border pixel is a point. Of several components only the one that encloses most counts, and
@@ -27,36 +35,36 @@ def largest_contour(mask: np.ndarray, box: np.ndarray | None = None) -> np.ndarr
 
     Args:
         mask: ``[H, W]`` uint8 or bool, non-zero inside the instance.
-        box: ``[4]`` x1, y1, x2, y2 in pixels where the instance is said to be. Looking there alone
-            is quicker; if the mask has pixels elsewhere, all of it is searched.
 
     Returns:
         ``[P, 2]`` float32 x, y in pixels, or None where the mask is empty.
     """
-    mask = np.ascontiguousarray(mask, dtype=np.uint8)
-    x, y, window = 0, 0, mask
-    if box is not None:
-        x, y, window = _window(mask, box)
-    contours, _ = cv2.findContours(window, cv2.RETR_TREE, cv2.CHAIN_APPROX_NONE, offset=(x, y))
-    if not contours:
+    return largest_contours(np.asarray(mask)[None])[0]
+
+
+def largest_contours(masks: np.ndarray) -> list[np.ndarray | None]:
+    """:func:`largest_contour` of each mask, each looked for where its pixels are.
+
+    Args:
+        masks: ``[G, H, W]`` uint8 or bool, non-zero inside the instances.
+    """
+    masks = np.require(masks, np.uint8, ['C', 'W'])  # torch warns of what it may not write to
+    boxes = mask_boxes(torch.from_numpy(masks)).tolist()
+    return [_largest_in_box(*pair) for pair in zip(masks, boxes)]
+
+
+def _largest_in_box(mask: np.ndarray, box: Sequence[int]) -> np.ndarray | None:
+    left, top, right, bottom = box
+    if right == 0:
         return None
+    contours, _ = cv2.findContours(
+        mask[top:bottom, left:right],
+        cv2.RETR_TREE,
+        cv2.CHAIN_APPROX_NONE,
+        offset=(left, top),
+    )
     largest = max(contours, key=cv2.contourArea) if len(contours) > 1 else contours[0]
     return largest.reshape(-1, 2).astype(np.float32)
-
-
-def _window(mask: np.ndarray, box: np.ndarray) -> tuple[int, int, np.ndarray]:
-    """Corner x, y and pixels of the box, a pixel wider; the whole mask if that holds any more."""
-    height, width = mask.shape
-    x1, y1, x2, y2 = box.tolist()
-    # comparisons with NaN are false, so it is never converted
-    left, top = int(x1) - 1 if 1 <= x1 < width else 0, int(y1) - 1 if 1 <= y1 < height else 0
-    right = int(x2) + 2 if 0 <= x2 < width - 2 else width
-    bottom = int(y2) + 2 if 0 <= y2 < height - 2 else height
-    if left < right and top < bottom:
-        window = mask[top:bottom, left:right]
-        if cv2.countNonZero(window) == cv2.countNonZero(mask):
-            return left, top, window
-    return 0, 0, mask
 
 
 def thin_contour(contour: np.ndarray, keep: int = 360) -> np.ndarray:
@@ -93,7 +101,7 @@ def mass_center(contour: np.ndarray, truncate: bool = True) -> tuple[float, floa
 def mass_centers(contours: Sequence[np.ndarray], truncate: bool = True) -> np.ndarray:
     """Area centroids of the polygons through the points of some contours.
 
-    The sum over the vertices is sequential in float64 (``np.cumsum``), since the truncation below
+    The sum over the vertices is sequential in float64 (``np.bincount``), since the truncation below
     makes the last bit visible: where the true centroid of a symmetric shape is a whole number, the
     order of summation decides which integer comes out. Pairwise summation (``np.sum``) would differ
     from the published centres.
@@ -125,8 +133,8 @@ def mass_centers(contours: Sequence[np.ndarray], truncate: bool = True) -> np.nd
         before[starts] = own[ends - 1]
     slices = (x * y_before - y * x_before) / 2.0
     moments = np.stack([slices, slices * (x + x_before) / 3.0, slices * (y + y_before) / 3.0])
-    parts = [moments[:, start:end] for start, end in zip(starts.tolist(), ends.tolist())]
-    sums = np.stack([np.cumsum(part, axis=1)[:, -1] for part in parts], axis=1)
+    instance = np.repeat(np.arange(len(sizes)), sizes)
+    sums = np.stack([np.bincount(instance, moment) for moment in moments])
     with np.errstate(divide='ignore', invalid='ignore'):
         centers = (sums[1:] / sums[0]).T
     corners = [np.stack([f.reduceat(x, starts), f.reduceat(y, starts)], -1) for f in EXTREMES]

@@ -146,7 +146,7 @@ def test_everything_vanishes():
 def test_boxes_and_masks_must_be_as_many():
     results = results_of([rectangle(2, 2, 5, 5), rectangle(10, 4, 6, 6)])
     results['gt_bboxes'] = results['gt_bboxes'][:1]
-    with pytest.raises(ValueError, match='shorter'):
+    with pytest.raises(ValueError, match='has 1 gt_bboxes and 2 gt_masks'):
         TracePolarContours().transform(results)
 
 

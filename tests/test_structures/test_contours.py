@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from polarseg.structures import largest_contour, mass_center, mass_centers
+from polarseg.structures import largest_contour, largest_contours, mass_center, mass_centers
 from polarseg.structures.contours import thin_contour
 
 
@@ -202,20 +202,17 @@ def test_thinning_to_no_polygon():
 
 
 @pytest.mark.parametrize('seed', range(20))
-def test_looking_near_a_box_finds_the_same_contour(seed):
+def test_looking_where_the_pixels_are_finds_the_same_contour(seed):
     rng = np.random.default_rng(seed)
     mask = (cv2.GaussianBlur(rng.random((60, 80)), (0, 0), 4) > 0.5).astype(np.uint8)
     mask[: rng.integers(1, 30)] = 0
     mask[:, rng.integers(40, 80) :] = 0
-    rows, columns = np.nonzero(mask)
-    tight = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1], float)
-    expected = largest_contour(mask)
-    for box in (tight, tight - 1.5, tight[[2, 3, 0, 1]], tight * np.nan, tight / 2, tight + 1e12):
-        assert np.array_equal(largest_contour(mask, box), expected), box
-
-
-def test_looking_near_a_box_in_an_empty_mask():
-    assert largest_contour(np.zeros((5, 6), np.uint8), np.array([1, 1, 3, 3])) is None
+    contours, _ = cv2.findContours(mask, cv2.RETR_TREE, cv2.CHAIN_APPROX_NONE)
+    expected = max(contours, key=cv2.contourArea).reshape(-1, 2)
+    found = largest_contours(np.stack([mask, 0 * mask, 7 * mask]).astype(np.uint8))
+    assert found[1] is None
+    for contour in (found[0], found[2], largest_contour(mask.astype(bool))):
+        np.testing.assert_array_equal(contour, expected)
 
 
 def test_centers_of_many_are_those_of_each():

@@ -9,13 +9,17 @@ from collections.abc import Sequence
 import numpy as np
 from mmcv.transforms import BaseTransform, to_tensor
 from mmdet.datasets.transforms import PackDetInputs
-from mmdet.structures.bbox import BaseBoxes
 from mmdet.structures.mask import BitmapMasks, PolygonMasks
 
 from polarseg.datasets.skip_log import SkipLog
 from polarseg.datasets.transforms.instances import keep_instances
 from polarseg.registry import TRANSFORMS
-from polarseg.structures.contours import PackedContours, largest_contour, mass_centers, thin_contour
+from polarseg.structures.contours import (
+    PackedContours,
+    largest_contours,
+    mass_centers,
+    thin_contour,
+)
 
 __all__ = ['DropTinyMasks', 'PackPolarInputs', 'TracePolarContours']
 
@@ -94,11 +98,13 @@ class TracePolarContours(BaseTransform):
 
         Raises:
             TypeError: if ``gt_masks`` are bitmaps and ``dense=False``.
-            ValueError: if there are not as many ``gt_bboxes`` as masks (``dense=True``).
+            ValueError: if there are not as many ``gt_bboxes`` as masks.
         """
-        boxes = results['gt_bboxes']
-        boxes = boxes.numpy() if isinstance(boxes, BaseBoxes) else np.asarray(boxes)
-        contours = self._contours(results['gt_masks'], boxes)
+        num_boxes, num_masks = len(results['gt_bboxes']), len(results['gt_masks'])
+        if num_boxes != num_masks:
+            number = results.get('img_id')
+            raise ValueError(f'image {number} has {num_boxes} gt_bboxes and {num_masks} gt_masks')
+        contours = self._contours(results['gt_masks'])
         kept = [index for index, contour in enumerate(contours) if contour is not None]
         for index in sorted(set(range(len(contours))) - set(kept)):
             what = f'instance {index} of image {results.get("img_id")}'
@@ -115,11 +121,9 @@ class TracePolarContours(BaseTransform):
             del results['gt_masks']
         return results
 
-    def _contours(
-        self, masks: BitmapMasks | PolygonMasks, boxes: np.ndarray
-    ) -> list[np.ndarray | None]:
+    def _contours(self, masks: BitmapMasks | PolygonMasks) -> list[np.ndarray | None]:
         if self.dense:
-            return [largest_contour(*pair) for pair in zip(masks.to_ndarray(), boxes, strict=True)]
+            return largest_contours(masks.to_ndarray())
         if not isinstance(masks, PolygonMasks):
             raise TypeError(
                 'TracePolarContours(dense=False) takes polygons; load them with '
