@@ -28,7 +28,7 @@ def failures(counts):
 
 def test_the_command_makes_calls_and_ends_with_a_table(tmp_path):
     current = tmp_path / 'current.txt'
-    command = [sys.executable, str(SCRIPT), '--calls', '320', '--seed', '1']
+    command = [sys.executable, str(SCRIPT), '--calls', '400', '--seed', '1']
     ended = subprocess.run(
         [*command, '--current', str(current)],
         env=environment(),
@@ -44,7 +44,7 @@ def test_the_command_makes_calls_and_ends_with_a_table(tmp_path):
     assert [row[0] for row in rows] == [*polarseg.ops.__all__, 'all']
     assert header[:3] == ['operator', 'calls', 'answers']
     assert header[-1] == 'failures'
-    for row, calls in zip(rows, [80] * 4 + [320]):
+    for row, calls in zip(rows, [80] * 5 + [400]):
         numbers = [int(number) for number in row[1:]]
         assert numbers[0] == calls == sum(numbers[1:])
         assert numbers[1] > calls // 2
