@@ -50,7 +50,7 @@ def test_the_command_makes_calls_and_ends_with_a_table(tmp_path):
         assert numbers[1] > calls // 2
         assert numbers[-1] == 0
         assert sum(numbers[2:-1]) > 0  # refusals
-    last = '--operators polygons_to_rle --seed 1 --first 319 --calls 1'
+    last = '--operators polygons_to_rle --seed 1 --first 399 --calls 1'
     assert current.read_text().strip() == last
 
 
