@@ -8,6 +8,7 @@ namespace polarseg::POLARSEG_SIMD {
 constexpr int kReach = 3;    // a ray takes points up to so many degrees from its own
 constexpr int kRows = 8;     // the seven degrees round a ray; a point on the last border has d = 7
 constexpr int kStride = 48;  // of a row: 45 rays, and one past the end for the last few degrees
+static_assert(GroupKernels::kLeastStep > 2 * kReach + 1, "a degree answers for one ray at most");
 
 // As kRoughSlack, for what look_closely() compares, the rounding of the exact rule included:
 // polynomial 9.6e-5 and rounding 1.2e-4.

@@ -7,6 +7,9 @@
 
 namespace polarseg::POLARSEG_SIMD {
 
+static_assert(360.f / GroupKernels::kMostRays > 2 * kRoughSlack,
+              "a rough angle tells the nearest ray of a point that is next to one");
+
 // The ray that each of some points is nearest to.
 struct NearestRay {
   Floats turn;  // from ray 0, a whole number in [-count / 2, count / 2]
