@@ -14,6 +14,7 @@ namespace polarseg {
 namespace {
 
 constexpr int kStreams = 4;
+constexpr int64_t kLeast = 1 << 18;  // bytes worth a thread
 
 // Bit n: whether row n has a pixel.
 POLARSEG_MULTIVERSION unsigned rows_with_pixels(const uint8_t* const* rows, int64_t width) {
@@ -99,7 +100,8 @@ at::Tensor mask_boxes(const at::Tensor& masks) {
   at::Tensor boxes = at::empty({here.size(0), 4}, at::kLong);
   const auto* pixels = static_cast<const uint8_t*>(here.const_data_ptr());
   int64_t* const box = boxes.mutable_data_ptr<int64_t>();
-  at::parallel_for(0, height > 0 ? here.size(0) : 0, 1, [&](int64_t begin, int64_t end) {
+  const int64_t least = kLeast / std::max<int64_t>(height * width, 1) + 1;
+  at::parallel_for(0, height > 0 ? here.size(0) : 0, least, [&](int64_t begin, int64_t end) {
     BoxFinder finder(height, width);
     for (int64_t n = begin; n < end; ++n) finder.find(pixels + n * height * width, box + 4 * n);
   });

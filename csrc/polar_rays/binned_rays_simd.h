@@ -24,6 +24,7 @@ constexpr int64_t kLong = 200;
 
 // Largest squared lengths by cell: row (degree round a ray, 0 to 6 for -3 to 3) * kStride + ray.
 struct Table {
+  static_assert(kStride % kLanes == 0, "whole vectors are cleared and read");
   float squared[kRows * kStride];
 
   POLARSEG_SIMD_INLINE void clear(int first_row, int end_row) {
@@ -64,7 +65,7 @@ class BinnedWalk {
   static constexpr int kEntries = 2048;                    // of a list of points
   static constexpr int kVisits = 256;                      // of sixteen points each
   static constexpr int kLooks = kVisits * kCircleVectors;  // of chosen vectors there are fewer
-  static_assert(kVisits > kCircles && kLooks > kEntries / kLanes + 1);
+  static_assert(kVisits > kCircles && kLooks > kEntries / kLanes + 1 && kEntries >= 2 * kBlock);
 
   // A vector of points as a location sees them.
   struct Sight {
@@ -163,8 +164,7 @@ class BinnedWalk {
     Ints place = add(ints(location << kPointBits), multiply(lane_numbers(), ints(kCirclePoints)));
     const int count = (points_.size + kCirclePoints - 1) / kCirclePoints;
     for (int i = 0; i < count; i += kLanes) {
-      const unsigned lanes =
-          static_cast<unsigned>(sixteens >> i) & bits(first_lanes(std::min(count - i, kLanes)));
+      const unsigned lanes = static_cast<unsigned>(sixteens >> i) & bits(first_lanes(count - i));
       store_packed(visits_ + visited_, lanes, place);
       visited_ += __builtin_popcount(lanes);
       place = add(place, ints(kLanes * kCirclePoints));

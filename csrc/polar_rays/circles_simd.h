@@ -9,7 +9,7 @@
 namespace polarseg::POLARSEG_SIMD {
 
 constexpr int kCirclePoints = 16;
-static_assert(kCirclePoints <= SeparatePoints::kSpare);
+static_assert(kCirclePoints <= SeparatePoints::kSpare && kCirclePoints % kLanes == 0);
 constexpr int kCircles = kBlock / kCirclePoints;
 constexpr int kCircleVectors = kCirclePoints / kLanes;
 static_assert(kCircles <= 64, "they are the bits of a number");
@@ -44,7 +44,7 @@ struct Circles {
       for (int n = i; n < std::min(i + kCirclePoints, points.size); n += kLanes) {
         const Floats dx = absolute(load(points.x + n) - floats(x[count]));
         const Floats dy = absolute(load(points.y + n) - floats(y[count]));
-        // the second where one is NaN
+        // NaN may be lost here: such a point is no point, and its circle need not hold it
         most = larger(most, select(first_lanes(points.size - n), reach(dx, dy), floats(0.f)));
       }
       radius[count] = no_less(most);

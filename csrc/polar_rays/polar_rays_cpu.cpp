@@ -147,7 +147,7 @@ class GroupTask {
         longest_(kernels_ != nullptr ? 0 : longest) {}
 
   int64_t points_worth_a_thread() const {
-    constexpr int64_t kPlain = 8192;
+    constexpr int64_t kPlain = 8192;  // as GroupKernels says
     return kernels_ != nullptr ? kernels_->points_worth_a_thread : kPlain;
   }
 

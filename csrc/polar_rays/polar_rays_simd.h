@@ -61,6 +61,7 @@ struct Origins {
 // Points of a block of a contour, x and y apart. Whole sixteens may be read.
 struct SeparatePoints {
   static constexpr int kSpare = 16;
+  static_assert(kSpare % kLanes == 0);
   int size = 0;
   float farthest = 0;  // coordinate, without its sign; one that is not a number does not count
   alignas(kAlign) float x[kBlock + kSpare];

@@ -170,6 +170,9 @@ class CocoPanopticQualityMetric(BaseMetric):
 
         Args:
             results: of all processes, one entry for each picture.
+
+        Raises:
+            ValueError: if two pictures have been written to one PNG, by different processes.
         """
         logger = MMLogger.get_current_instance()
         if self.outfile_prefix is not None:

@@ -48,6 +48,8 @@ def largest_contours(masks: np.ndarray) -> list[np.ndarray | None]:
     Args:
         masks: ``[G, H, W]`` uint8 or bool, non-zero inside the instances.
     """
+    if masks.dtype == bool:
+        masks = np.ascontiguousarray(masks).view(np.uint8)
     masks = np.require(masks, np.uint8, ['C', 'W'])  # torch warns of what it may not write to
     boxes = mask_boxes(torch.from_numpy(masks)).tolist()
     return [_largest_in_box(*pair) for pair in zip(masks, boxes)]

@@ -8,7 +8,7 @@ from instruction_sets import CAPABILITIES, run_with
 from polarseg.ops import polar_ray_targets
 
 SIZES = (0, 1, 7, 8, 9, 16, 100, 199, 200, 700, 1023, 1024, 1025, 2600)
-RAYS = (8, 36, 45)
+RAYS = (1, 3, 5, 8, 36, 45, 360)
 MODES = ('binned', 'exact')
 CODE = """
 import itertools, sys, torch

@@ -167,6 +167,11 @@ POLARSEG_SIMD_TARGET void check_doubles(const float* a, const float* b, const in
   const Doubles y = widen(lower(load(b)));
   const auto difference = [&](int k) { return static_cast<double>(a[k]) - b[k]; };
   EXPECT(lower, narrow(x - y), static_cast<float>(difference(k)));
+  float half[kHalf];
+  store(half, narrow(x - y));
+  for (int k = 0; k < kHalf; ++k) {
+    expect(is_same(half[k], static_cast<float>(difference(k))), "store of a half", k);
+  }
   EXPECT(lower, narrow(smaller(x, y)), a[k] < b[k] ? a[k] : b[k]);
   EXPECT(lower, narrow(larger(x, y)), a[k] > b[k] ? a[k] : b[k]);
   EXPECT(mask, is_negative(x - y) & first_lanes(kHalf), k < kHalf && difference(k) < 0.);
