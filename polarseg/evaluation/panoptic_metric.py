@@ -17,6 +17,7 @@ from polarseg.structures.label_maps import semantic_labels
 from polarseg.structures.panoptic import panoptic_classes
 from polarseg.structures.panoptic_files import (
     PanopticFiles,
+    claim_png,
     panoptic_annotation,
     save_panoptic_json,
 )
@@ -176,11 +177,11 @@ class CocoPanopticQualityMetric(BaseMetric):
         """
         logger = MMLogger.get_current_instance()
         if self.outfile_prefix is not None:
-            file = f'{self.outfile_prefix}.panoptic.json'
+            file = self._file
             annotations = [entry['annotation'] for entry in results]
             owners: dict[str, int | str] = {}
             for entry in annotations:  # of all processes
-                _claim(owners, entry['file_name'], entry['image_id'])
+                claim_png(owners, entry['file_name'], entry['image_id'], file)
             images = [entry['image'] for entry in results]
             save_panoptic_json(file, annotations, self.truth.categories, images)
             logger.info(f'Panoptic results: {file}, {self._folder}')
@@ -217,6 +218,10 @@ class CocoPanopticQualityMetric(BaseMetric):
         return total.mean()
 
     @property
+    def _file(self) -> str:
+        return f'{self.outfile_prefix}.panoptic.json'
+
+    @property
     def _folder(self) -> Path:
         return Path(f'{self.outfile_prefix}.panoptic')
 
@@ -235,7 +240,7 @@ class CocoPanopticQualityMetric(BaseMetric):
         name = self._png_names.get(number)
         if name is None:
             name = f'{Path(str(sample.get("img_path", number))).stem}.png'
-            _claim(self._png_owners, name, number)
+            claim_png(self._png_owners, name, number, self._file)
         return name
 
     def _class_names(self) -> tuple[list[str], list[str]]:
@@ -262,14 +267,3 @@ class CocoPanopticQualityMetric(BaseMetric):
         """Label of each of the file's categories: things 0, stuff from 1."""
         things, stuff = self._class_names()
         return semantic_labels(self.truth.categories, stuff, things)
-
-
-def _claim(owners: dict[str, int | str], name: str, number: int | str) -> None:
-    """Give a PNG to a picture.
-
-    Raises:
-        ValueError: if another has it.
-    """
-    owner = owners.setdefault(name, number)
-    if owner != number:
-        raise ValueError(f'two pictures would be written to {name}: images {owner} and {number}')

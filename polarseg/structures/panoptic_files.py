@@ -25,6 +25,7 @@ __all__ = [
     'Category',
     'PanopticFileError',
     'PanopticFiles',
+    'claim_png',
     'panoptic_annotation',
     'save_panoptic_json',
     'write_panoptic',
@@ -131,14 +132,10 @@ class PanopticFiles:
             PanopticFileError: if two pictures would share one.
         """
         names: dict[int | str, str] = {}
-        owner: dict[str, int | str] = {}
+        owners: dict[str, int | str] = {}
         for number, entry in self.annotations.items():
-            name = names[number] = Path(entry['file_name']).name
-            if owner.setdefault(name, number) != number:
-                raise PanopticFileError(
-                    f'{self.file}: two pictures have PNGs of the same name, {name}: images '
-                    f'{owner[name]} and {number}'
-                )
+            names[number] = Path(entry['file_name']).name
+            claim_png(owners, names[number], number, self.file)
         return names
 
     def png(self, image_id: int | str) -> Path:
@@ -179,6 +176,28 @@ class PanopticFiles:
                 f'{len(self._isthing)} categories'
             )
         return Segment.from_dict({**info, 'isthing': self._isthing[category]})
+
+
+def claim_png(
+    owners: dict[str, int | str], name: str, image_id: int | str, file: str | Path
+) -> None:
+    """Give a PNG to a picture: no two pictures of a data set or result may share one.
+
+    Args:
+        owners: image id of each name that is given away; the new one is added.
+        name: of the PNG, without folders.
+        image_id: of the picture.
+        file: JSON of the data set or result, for the message.
+
+    Raises:
+        PanopticFileError: if it is another picture's.
+    """
+    owner = owners.setdefault(name, image_id)
+    if owner != image_id:
+        raise PanopticFileError(
+            f'{file}: two pictures have PNGs of the same name, {name}: images {owner} and '
+            f'{image_id}'
+        )
 
 
 def panoptic_annotation(image_id: int | str, file_name: str, panoptic: PanopticMap) -> dict:
@@ -233,17 +252,17 @@ def write_panoptic(
         folder: of the PNGs, made where it is missing; None as in :class:`PanopticFiles`.
 
     Raises:
-        ValueError: if an id has no colour, or two photographs have one name.
+        PanopticFileError: if two photographs have one name, but for folders and suffixes.
+        ValueError: if an id has no colour.
     """
     file = Path(file)
     folder = file.with_suffix('') if folder is None else Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    annotations, images, names = [], [], set()
+    annotations, images = [], []
+    owners: dict[str, int | str] = {}
     for image_id, file_name, panoptic in pictures:
         name = f'{Path(file_name).stem}.png'
-        if name in names:
-            raise ValueError(f'image {image_id}: {folder / name} belongs to another picture')
-        names.add(name)
+        claim_png(owners, name, image_id, file)
         write_panoptic_png(folder / name, panoptic.ids)
         annotations.append(panoptic_annotation(image_id, name, panoptic))
         height, width = panoptic.ids.shape

@@ -145,7 +145,7 @@ def test_pictures_without_truth_that_share_a_name(data, tmp_path, in_one_process
         sample.set_metainfo(dict(img_path=f'{folder}/one.jpg'))
     options = dict(format_only=True, outfile_prefix=str(tmp_path / 'results'))
     first, second = (sample.img_id for sample in samples)
-    message = f'written to one.png: images {first} and {second}'
+    message = f'of the same name, one.png: images {first} and {second}'
     if in_one_process:
         with pytest.raises(ValueError, match=message):
             evaluate(samples, file, **options)

@@ -83,7 +83,7 @@ def test_scores_survive(tmp_path):
 
 def test_two_photographs_of_one_name(tmp_path):
     pictures = [(1, 'a/1.jpg', some_map()), (2, 'b/1.png', some_map())]
-    with pytest.raises(ValueError, match=r'image 2: .*1\.png belongs to another picture'):
+    with pytest.raises(PanopticFileError, match=r'out\.json: .* name, 1\.png: images 1 and 2'):
         write_panoptic(tmp_path / 'out.json', pictures, CATEGORIES)
 
 
