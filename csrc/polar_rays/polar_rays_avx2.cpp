@@ -11,7 +11,7 @@ namespace polarseg {
 
 const GroupKernels* avx2_kernels() {
 #if defined(POLARSEG_X86_TARGETS)
-  static constexpr GroupKernels kernels{avx2::squared_binned_rays, avx2::exact_rays, 16384};
+  static constexpr GroupKernels kernels{avx2::squared_binned_rays, avx2::exact_rays};
   return &kernels;
 #else
   return nullptr;

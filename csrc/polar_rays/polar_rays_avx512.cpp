@@ -11,7 +11,7 @@ namespace polarseg {
 
 const GroupKernels* avx512_kernels() {
 #if defined(POLARSEG_X86_TARGETS)
-  static constexpr GroupKernels kernels{avx512::squared_binned_rays, avx512::exact_rays, 65536};
+  static constexpr GroupKernels kernels{avx512::squared_binned_rays, avx512::exact_rays};
   return &kernels;
 #else
   return nullptr;

@@ -74,11 +74,11 @@ std::vector<int64_t> order_by_instance(const int64_t* instance_index, int64_t nu
 }
 
 // There are more runs than threads, and each thread takes the next: one that sleeps comes late.
-// least: points worth a thread.
 Shares equal_shares(const PolarRayArguments& args, const int64_t* offsets,
-                    const int64_t* instance_index, int64_t least) {
-  constexpr int64_t kEach = 256;  // what a location takes besides, in points
-  constexpr int64_t kRuns = 8;    // for each thread
+                    const int64_t* instance_index) {
+  constexpr int64_t kEach = 256;     // what a location takes besides, in points
+  constexpr int64_t kLeast = 16384;  // points worth a thread: five to ten microseconds with vectors
+  constexpr int64_t kRuns = 8;       // for each thread
   Shares shares;
   shares.order = order_by_instance(instance_index, args.num_locations(), args.num_instances());
   std::vector<int64_t> done(args.num_locations() + 1, 0);
@@ -87,7 +87,7 @@ Shares equal_shares(const PolarRayArguments& args, const int64_t* offsets,
     done[n + 1] = done[n] + (own[1] - own[0]) + args.num_rays + kEach;
   }
   const int64_t total = done.back();
-  shares.threads = std::clamp<int64_t>(total / least, 1, at::get_num_threads());
+  shares.threads = std::clamp<int64_t>(total / kLeast, 1, at::get_num_threads());
   const int64_t runs = shares.threads == 1 ? 1 : shares.threads * kRuns;
   for (int64_t run = 0; run <= runs; ++run) {
     const double share = static_cast<double>(total) / runs * run;
@@ -145,11 +145,6 @@ class GroupTask {
         bins_(args.exact ? 1 : args.num_rays),
         kernels_(are_far_apart() ? group_kernels() : nullptr),
         longest_(kernels_ != nullptr ? 0 : longest) {}
-
-  int64_t points_worth_a_thread() const {
-    constexpr int64_t kPlain = 8192;  // as GroupKernels says
-    return kernels_ != nullptr ? kernels_->points_worth_a_thread : kPlain;
-  }
 
   // Room for a thread.
   ContourScan scan() const { return {longest_, exact_}; }
@@ -216,7 +211,7 @@ at::Tensor polar_ray_targets_cpu(const at::Tensor& contours, const at::Tensor& o
   at::Tensor rays = at::detail::empty_cpu({args.num_locations(), num_rays}, at::kFloat);
   float* output = rays.mutable_data_ptr<float>();
   const float* points = args.contours.const_data_ptr<float>();
-  const Shares shares = equal_shares(args, starts, instances, task.points_worth_a_thread());
+  const Shares shares = equal_shares(args, starts, instances);
   const auto runs = static_cast<int64_t>(shares.bounds.size()) - 1;
   std::atomic<int64_t> next{0};
   at::parallel_for(0, shares.threads, 1, [&](int64_t, int64_t) {

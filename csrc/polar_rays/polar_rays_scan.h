@@ -83,7 +83,6 @@ void exact_rays(const ContourView& contour, const RayFan& fan, int num_rays, Con
 struct GroupKernels {
   void (*squared_binned_rays)(const LocationGroup& group);
   void (*exact_rays)(const LocationGroup& group, const RayFan& fan);
-  int64_t points_worth_a_thread;  // they take 20 microseconds, about what it takes to wake one
 
   // Rays must be far enough from each other.
   static constexpr int kLeastStep = 8;   // degrees, mode binned
