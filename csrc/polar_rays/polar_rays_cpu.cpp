@@ -4,7 +4,10 @@
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
 #include <ATen/ops/sqrt_cpu_dispatch.h>
-#include <c10/util/ParallelGuard.h>
+
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
 
 #include <algorithm>
 #include <atomic>
@@ -73,12 +76,13 @@ std::vector<int64_t> order_by_instance(const int64_t* instance_index, int64_t nu
   return order;
 }
 
-// There are more runs than threads, and each thread takes the next: one that sleeps comes late.
+// There are more runs than threads, and each thread takes the next: one that sleeps comes late. Not
+// many more, because runs end within contours, too, whose points are made ready for each run.
 Shares equal_shares(const PolarRayArguments& args, const int64_t* offsets,
                     const int64_t* instance_index) {
   constexpr int64_t kEach = 256;     // what a location takes besides, in points
-  constexpr int64_t kLeast = 16384;  // points worth a thread: five to ten microseconds with vectors
-  constexpr int64_t kRuns = 8;       // for each thread
+  constexpr int64_t kLeast = 16384;  // points of a run: five to ten microseconds with vectors
+  constexpr int64_t kRuns = 8;       // for each thread, at most
   Shares shares;
   shares.order = order_by_instance(instance_index, args.num_locations(), args.num_instances());
   std::vector<int64_t> done(args.num_locations() + 1, 0);
@@ -88,7 +92,8 @@ Shares equal_shares(const PolarRayArguments& args, const int64_t* offsets,
   }
   const int64_t total = done.back();
   shares.threads = std::clamp<int64_t>(total / kLeast, 1, at::get_num_threads());
-  const int64_t runs = shares.threads == 1 ? 1 : shares.threads * kRuns;
+  const int64_t most = shares.threads == 1 ? 1 : shares.threads * kRuns;
+  const int64_t runs = std::clamp(total / kLeast, shares.threads, most);
   for (int64_t run = 0; run <= runs; ++run) {
     const double share = static_cast<double>(total) / runs * run;
     shares.bounds.push_back(std::lower_bound(done.begin(), done.end() - 1, share) - done.begin());
@@ -178,6 +183,20 @@ class GroupTask {
   int64_t longest_;
 };
 
+// While it lives, torch's operators do not leave this thread. Other threads do not notice.
+class OnThisThread {
+#if defined(_OPENMP)
+ public:
+  OnThisThread() { omp_set_num_threads(1); }
+  ~OnThisThread() { omp_set_num_threads(before_); }
+  OnThisThread(const OnThisThread&) = delete;
+  OnThisThread& operator=(const OnThisThread&) = delete;
+
+ private:
+  int before_ = omp_get_max_threads();
+#endif
+};
+
 // Lengths from squared lengths, in place. The root is torch's own: on a CPU it may come from a
 // vector maths library that is off by a unit in the last place, and the published lengths were
 // taken with it: bit for bit means by it, too.
@@ -189,7 +208,7 @@ void take_roots(at::Tensor& squared) {
   for (int64_t i = 0; i < size; ++i) {
     rays[i] = rays[i] >= 0.f ? rays[i] : kEmptySquared;  // of kEmptyBin
   }
-  const c10::ParallelGuard on_this_thread(true);  // it is not worth waking another
+  [[maybe_unused]] const OnThisThread guard;  // it is not worth waking another
   at::cpu::sqrt_(squared);
 }
 

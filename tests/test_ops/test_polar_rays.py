@@ -474,5 +474,7 @@ def test_number_of_threads_does_not_matter(mode):
         single = polar_ray_targets(*batch, 36, mode)
         torch.set_num_threads(3)
         assert torch.equal(polar_ray_targets(*batch, 36, mode), single)
+        # the roots are taken on one thread, others have not noticed
+        assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(threads)
