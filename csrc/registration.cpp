@@ -2,7 +2,7 @@
 #include <torch/library.h>
 
 #include "deform_conv2d/deform_conv2d_ops.h"
-#include "mask_boxes/mask_boxes_ops.h"
+#include "largest_contours/largest_contours_ops.h"
 #include "paste_masks_to_rle/paste_masks_to_rle_ops.h"
 #include "polar_rays/polar_rays_ops.h"
 #include "polygons_to_rle/polygons_to_rle_ops.h"
@@ -22,7 +22,7 @@ TORCH_LIBRARY(polarseg, m) {
       "polar_ray_targets(Tensor contours, Tensor offsets, Tensor locations, Tensor instance_index, "
       "int num_rays=36, str mode=\"binned\") -> Tensor",
       {at::Tag::pt2_compliant_tag});
-  m.def("mask_boxes(Tensor masks) -> Tensor", {at::Tag::pt2_compliant_tag});
+  m.def("largest_contours(Tensor masks) -> (Tensor, Tensor)", {at::Tag::pt2_compliant_tag});
   m.def(
       "polygons_to_rle(Tensor vertices, Tensor offsets, int height, int width, str rule=\"fill\") "
       "-> (Tensor, Tensor)",
@@ -37,14 +37,14 @@ TORCH_LIBRARY_IMPL(polarseg, CPU, m) {
   m.impl("deform_conv2d", &polarseg::deform_conv2d_cpu);
   m.impl("deform_conv2d_backward", &polarseg::deform_conv2d_backward_cpu);
   m.impl("polar_ray_targets", &polarseg::polar_ray_targets_cpu);
-  m.impl("mask_boxes", &polarseg::mask_boxes);
+  m.impl("largest_contours", &polarseg::largest_contours);
   m.impl("polygons_to_rle", &polarseg::polygons_to_rle);
   m.impl("paste_masks_to_rle", &polarseg::paste_masks_to_rle);
 }
 
 // These work on the host whatever the device, so they need no CUDA to be compiled.
 TORCH_LIBRARY_IMPL(polarseg, CUDA, m) {
-  m.impl("mask_boxes", &polarseg::mask_boxes);
+  m.impl("largest_contours", &polarseg::largest_contours);
   m.impl("polygons_to_rle", &polarseg::polygons_to_rle);
   m.impl("paste_masks_to_rle", &polarseg::paste_masks_to_rle);
 }

@@ -22,12 +22,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from fuzzing import deform_conv2d, mask_boxes, paste_masks, polar_rays, polygons
+from fuzzing import deform_conv2d, largest_contours, paste_masks, polar_rays, polygons
 from fuzzing.draw import Call, WrongResult
 
 OPERATORS: dict[str, ModuleType] = {
     'deform_conv2d': deform_conv2d,
-    'mask_boxes': mask_boxes,
+    'largest_contours': largest_contours,
     'paste_masks_to_rle': paste_masks,
     'polar_ray_targets': polar_rays,
     'polygons_to_rle': polygons,

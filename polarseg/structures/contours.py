@@ -7,12 +7,11 @@ centre decides which locations answer for it.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from polarseg.ops import mask_boxes
+from polarseg import ops
 from polarseg.structures.indexing import InstanceIndex, chosen_rows
 
 __all__ = [
@@ -43,7 +42,7 @@ def largest_contour(mask: np.ndarray) -> np.ndarray | None:
 
 
 def largest_contours(masks: np.ndarray) -> list[np.ndarray | None]:
-    """:func:`largest_contour` of each mask, each looked for where its pixels are.
+    """:func:`largest_contour` of each mask, by :func:`polarseg.ops.largest_contours`.
 
     Args:
         masks: ``[G, H, W]`` uint8 or bool, non-zero inside the instances.
@@ -51,22 +50,9 @@ def largest_contours(masks: np.ndarray) -> list[np.ndarray | None]:
     if masks.dtype == bool:
         masks = np.ascontiguousarray(masks).view(np.uint8)
     masks = np.require(masks, np.uint8, ['C', 'W'])  # torch warns of what it may not write to
-    boxes = mask_boxes(torch.from_numpy(masks)).tolist()
-    return [_largest_in_box(*pair) for pair in zip(masks, boxes)]
-
-
-def _largest_in_box(mask: np.ndarray, box: Sequence[int]) -> np.ndarray | None:
-    left, top, right, bottom = box
-    if right == 0:
-        return None
-    contours, _ = cv2.findContours(
-        mask[top:bottom, left:right],
-        cv2.RETR_TREE,
-        cv2.CHAIN_APPROX_NONE,
-        offset=(left, top),
-    )
-    largest = max(contours, key=cv2.contourArea) if len(contours) > 1 else contours[0]
-    return largest.reshape(-1, 2).astype(np.float32)
+    points, offsets = ops.largest_contours(torch.from_numpy(masks))
+    contours = np.split(points.numpy(), offsets[1:-1].numpy()) if len(masks) else []
+    return [contour if len(contour) else None for contour in contours]
 
 
 def thin_contour(contour: np.ndarray, keep: int = 360) -> np.ndarray:
@@ -176,6 +162,8 @@ class PackedContours:
         """One pack of all contours of several packs, in their order, on the device of the first."""
         if not parts:
             return cls.from_list([])
+        if len(parts) == 1:
+            return parts[0]
         lengths = torch.cat([part.offsets.diff() for part in parts])
         offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
         return cls(torch.cat([part.points for part in parts]), offsets)

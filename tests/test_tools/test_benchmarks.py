@@ -39,7 +39,7 @@ SCRIPTS = {
     'polar_rays': {'polar_ray_targets', 'PolarMask label making'},
     'deform_conv2d': {'deform_conv2d'},
     'rle': {'polygons_to_rle', 'paste_masks_to_rle'},
-    'mask_boxes': {'mask_boxes'},
+    'largest_contours': {'largest_contours'},
     'blend': {'BlendMask attention', 'BlendMask mask loss', 'BlendMask blending'},
 }
 

@@ -157,10 +157,8 @@ def ray_inputs(
     points = head.point_generator.grid_priors(sizes, dtype=torch.float32, device='cpu')
     grids = [level.unflatten(0, size) for level, size in zip(points, sizes)]
     assigned = head.assigner(grids, head.strides, instances.bboxes, instances.centers)
-    rows = assigned.positive
     contours = instances.contours
-    locations = torch.cat(points)[rows]
-    return RayInputs(contours.points, contours.offsets, locations, assigned.gt_index[rows])
+    return RayInputs(contours.points, contours.offsets, assigned.points, assigned.gt_index)
 
 
 # ---- pictures of stored published targets --------------------------------------------------------

@@ -20,7 +20,7 @@ from report import render, write_json
 
 FOLDER = Path(__file__).resolve().parent
 ROOT = FOLDER.parents[1]
-SCRIPTS = ('polar_rays', 'deform_conv2d', 'rle', 'mask_boxes', 'blend')
+SCRIPTS = ('polar_rays', 'deform_conv2d', 'rle', 'largest_contours', 'blend')
 
 
 def command(name: str, options: argparse.Namespace, output: Path) -> list[str]:

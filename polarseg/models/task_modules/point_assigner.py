@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 from polarseg.registry import TASK_UTILS
 
@@ -22,21 +22,39 @@ SAMPLING_CENTERS = ('mass', 'box', None)
 
 
 class PointAssignment(NamedTuple):
-    """Which instance each location answers for.
+    """The K positive locations of a batch of B pictures with N locations each.
 
     Attributes:
-        gt_index: ``[N]`` int64 index of the instance, -1 for background.
-        distances: ``[N, 4]`` float32 left, top, right, bottom to the sides of that instance's box,
-            pixels; zeros for background.
+        positive: ``[K]`` int64 indices of the locations among the B * N, ascending; all others are
+            background.
+        gt_index: ``[K]`` int64 the instance that each answers for.
+        level: ``[K]`` int64 of each.
+        points: ``[K, 2]`` float32 x, y, pixels.
+        distances: ``[K, 4]`` float32 left, top, right, bottom to the sides of the instance's box,
+            pixels.
     """
 
+    positive: Tensor
     gt_index: Tensor
+    level: Tensor
+    points: Tensor
     distances: Tensor
 
-    @property
-    def positive(self) -> Tensor:
-        """``[K]`` int64 indices of the positive locations, ascending."""
-        return (self.gt_index >= 0).nonzero(as_tuple=True)[0]
+
+class _Candidates(NamedTuple):
+    """Pairs of an instance and a location strictly inside its sampling region.
+
+    Attributes:
+        instance: ``[K]`` int64.
+        location: ``[K]`` int64 index among all locations of one picture.
+        level: ``[K]`` int64.
+        points: ``[K, 2]`` x, y of the location, pixels.
+    """
+
+    instance: Tensor
+    location: Tensor
+    level: Tensor
+    points: Tensor
 
 
 @TASK_UTILS.register_module()
@@ -90,65 +108,76 @@ class PointAssigner:
         strides: Sequence[float],
         bboxes: Tensor,
         centers: Tensor | None = None,
+        picture: Tensor | None = None,
+        num_pictures: int = 1,
     ) -> PointAssignment:
-        """Assign the locations of one picture.
+        """Assign the locations of a picture, or of a batch of pictures with the same locations.
+
+        The number of operations does not depend on the number of levels, instances and pictures.
 
         Args:
-            points: for each level ``[N_l, 2]`` x, y, pixels of the network input; or a grid
-                ``[H_l, W_l, 2]``, whose columns share x and whose rows share y, which is quicker.
+            points: for each of L levels a grid ``[H_l, W_l, 2]`` of x, y, pixels of the network
+                input, whose columns share x and whose rows share y, both ascending.
             strides: of the levels, pixels.
             bboxes: ``[G, 4]`` x1, y1, x2, y2, pixels of the network input; G may be 0.
             centers: ``[G, 2]`` mass centres, demanded by ``sampling_center='mass'``.
+            picture: ``[G]`` int64 which picture of the batch each box is in; None for the first.
+            num_pictures: B.
 
         Returns:
-            The assignment of all locations, level after level.
+            The locations that answer for an instance, counted picture after picture, level after
+            level, row by row.
 
         Raises:
-            ValueError: if levels, strides and regress ranges differ in number, or centres are
-                missing or do not match the boxes.
+            ValueError: if levels, strides and regress ranges differ in number, a level is no grid,
+                or centres are missing or do not match the boxes.
         """
+        self._check(points, strides, bboxes, centers)
+        if self.sampling_center == 'box':
+            centers = (bboxes[:, :2] + bboxes[:, 2:]) / 2
+        order = self._areas(bboxes).argsort(stable=True)
+        bboxes, centers = bboxes[order], centers[order] if self.sampling_center else None
+        rank, location, level, located = self._candidates(points, strides, bboxes, centers)
+        distances = self._distances(located, bboxes[rank])
+        largest = distances.amax(dim=-1)
+        low, high = bboxes.new_tensor(self.regress_ranges)[level].unbind(dim=1)
+        in_range = (largest >= low) & (largest <= high)
+        num_locations = sum(grid.shape[:2].numel() for grid in points)
+        if picture is not None:
+            location = location + picture[order][rank] * num_locations
+        # the lowest rank wins; G is that of nobody
+        rank = torch.where(in_range, rank, len(order))
+        winner = rank.new_full((num_pictures * num_locations,), len(order))
+        winner.scatter_reduce_(0, location, rank, 'amin')
+        won = (in_range & (winner[location] == rank)).nonzero(as_tuple=True)[0]
+        positive, place = location[won].sort()
+        won = won[place]
+        return PointAssignment(positive, order[rank[won]], level[won], located[won], distances[won])
+
+    def _check(
+        self,
+        points: Sequence[Tensor],
+        strides: Sequence[float],
+        bboxes: Tensor,
+        centers: Tensor | None,
+    ) -> None:
         if not len(points) == len(strides) == len(self.regress_ranges):
             raise ValueError(
                 f'{len(points)} levels, {len(strides)} strides and {len(self.regress_ranges)} '
                 'regress ranges do not match'
             )
+        shapes = [tuple(grid.shape) for grid in points]
+        if not all(len(shape) == 3 and shape[2] == 2 for shape in shapes):
+            raise ValueError(f'each level must be a grid [H, W, 2] of locations, got {shapes}')
         if self.sampling_center == 'mass' and (centers is None or len(centers) != len(bboxes)):
             raise ValueError(
                 "sampling_center='mass' needs one mass centre for each box; "
                 'the transform TracePolarContours makes them'
             )
-        if self.sampling_center == 'box':
-            centers = (bboxes[:, :2] + bboxes[:, 2:]) / 2
-        order = self._areas(bboxes).argsort(stable=True)
-        bboxes, centers = bboxes[order], centers[order] if self.sampling_center else None
-        rank, location = self._candidates(points, strides, bboxes, centers)
-        located = torch.cat([level_points.reshape(-1, 2) for level_points in points])
-        distances = self._distances(located[location], bboxes[rank])
-        low, high = self._limits([part.shape[:-1].numel() for part in points], location, located)
-        largest = distances.amax(dim=-1)
-        in_range = (largest >= low) & (largest <= high)
-        # rank G: no candidate. It looks up the -1 behind the order.
-        rank = torch.where(in_range, rank, len(order))
-        winner = torch.full_like(located[:, 0], len(order), dtype=torch.long)
-        winner = winner.scatter_reduce(0, location, rank, 'amin')
-        gt_index = torch.cat([order, order.new_full((1,), -1)])[winner]
-        positive = (gt_index >= 0).nonzero(as_tuple=True)[0]
-        own = located.new_zeros(len(located), 4)
-        own[positive] = self._distances(located[positive], bboxes[winner[positive]])
-        return PointAssignment(gt_index, own)
 
     def _areas(self, bboxes: Tensor) -> Tensor:
         edge = 1 if self.inclusive_boxes else 0
         return (bboxes[:, 2] - bboxes[:, 0] + edge) * (bboxes[:, 3] - bboxes[:, 1] + edge)
-
-    def _limits(
-        self, level_sizes: Sequence[int], location: Tensor, like: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Ends of the regress range of some locations, of their numbers over all levels."""
-        ends = torch.tensor(level_sizes, device=like.device).cumsum(0)
-        level = torch.bucketize(location, ends, right=True)
-        low, high = like.new_tensor(self.regress_ranges)[level].unbind(dim=1)
-        return low, high
 
     @staticmethod
     def _distances(points: Tensor, bboxes: Tensor) -> Tensor:
@@ -161,47 +190,38 @@ class PointAssigner:
         strides: Sequence[float],
         bboxes: Tensor,
         centers: Tensor | None,
-    ) -> tuple[Tensor, Tensor]:
-        """All pairs of an instance and a location strictly inside its sampling region.
+    ) -> _Candidates:
+        """All candidates but for the regress ranges.
 
-        Rows of locations are tried before the locations of the rows that pass, so that the work is
-        far from all instances times all locations.
-
-        Returns:
-            ``[K]`` int64 indices of the instances and of the locations over all levels.
+        The locations of a level inside a sampling region are a rectangle of its grid.
         """
-        row_tests, column_tests, widths, heights = [], [], [], []
-        for level_points, stride in zip(points, strides):
-            rows, columns = self._inside(level_points, self.radius * stride, bboxes, centers)
-            row_tests.append(rows)
-            column_tests.append(columns)
-            heights.append(rows.shape[1])
-            widths.append(columns.shape[1])
-        widest = max(widths)
-        columns = torch.stack([F.pad(test, (0, widest - test.shape[1])) for test in column_tests])
-        levels = torch.arange(len(points)).repeat_interleave(torch.tensor(heights))
-        row_widths = torch.tensor(widths)[levels]
-        starts = row_widths.cumsum(0) - row_widths
-        levels, starts = levels.to(bboxes.device), starts.to(bboxes.device)
-
-        instance, row = torch.cat(row_tests, dim=1).nonzero(as_tuple=True)
-        pair, column = columns[levels[row], instance].nonzero(as_tuple=True)
-        return instance[pair], starts[row[pair]] + column
-
-    @staticmethod
-    def _inside(
-        points: Tensor, half_width: float, bboxes: Tensor, centers: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Which rows, ``[G, H]``, and which columns, ``[G, W]``, are inside the sampling region.
-
-        Locations without a grid are rows of one column each, which is always inside.
-        """
-        low, high = bboxes[:, :2], bboxes[:, 2:]
+        num_levels = len(points)
+        lines = [grid[0, :, 0] for grid in points] + [grid[:, 0, 1] for grid in points]
+        lines = pad_sequence(lines, batch_first=True, padding_value=torch.inf)  # [2 L, M]
+        low, high = bboxes[None, :, :2], bboxes[None, :, 2:]
         if centers is not None:
-            low = torch.maximum(centers - half_width, low)
-            high = torch.minimum(centers + half_width, high)
-        grid = points.dim() == 3
-        x, y = (points[0, :, 0], points[:, 0, 1]) if grid else points.unbind(dim=1)
-        columns = (x > low[:, :1]) & (x < high[:, :1])
-        rows = (y > low[:, 1:]) & (y < high[:, 1:])
-        return (rows, columns) if grid else (rows & columns, torch.ones_like(rows[:, :1]))
+            half_width = bboxes.new_tensor([self.radius * stride for stride in strides])
+            low = torch.maximum(centers - half_width[:, None, None], low)
+            high = torch.minimum(centers + half_width[:, None, None], high)
+        low, high = (
+            side.expand(num_levels, -1, -1).permute(2, 0, 1).flatten(0, 1).contiguous()
+            for side in (low, high)
+        )  # [2 L, G]
+        first = torch.searchsorted(lines, low, right=True)
+        counts = (torch.searchsorted(lines, high) - first).clamp(min=0)
+        first_column, first_row = first.reshape(2, -1)  # [L * G]
+        columns, rows = counts.reshape(2, -1)
+
+        size = columns * rows
+        region = torch.repeat_interleave(size)
+        inner = torch.arange(len(region), device=region.device) - (size.cumsum(0) - size)[region]
+        own_columns = columns[region]
+        row = first_row[region] + inner // own_columns
+        column = first_column[region] + inner % own_columns
+        level, instance = region // max(len(bboxes), 1), region % max(len(bboxes), 1)
+
+        located = torch.stack([lines[level, column], lines[num_levels + level, row]], dim=-1)
+        sizes = torch.tensor([grid.shape[:2] for grid in points], device=region.device)
+        start = sizes.prod(dim=1).cumsum(0) - sizes.prod(dim=1)
+        location = start[level] + row * sizes[level, 1] + column
+        return _Candidates(instance, location, level, located)

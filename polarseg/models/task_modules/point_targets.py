@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
@@ -41,10 +42,10 @@ def point_targets(
     batch_gt_instances: Sequence[InstanceData],
     num_classes: int,
 ) -> PointTargets:
-    """Assign the locations of every picture of a batch.
+    """Assign the locations of all pictures of a batch at once.
 
     Args:
-        assigner: does it for one picture.
+        assigner: does it.
         points: ``[H_l * W_l, 2]`` locations of each level, row by row, pixels.
         sizes: (H_l, W_l) of the levels.
         strides: of the levels, pixels.
@@ -52,33 +53,24 @@ def point_targets(
             the assigner asks for them, mass ``centers`` ``[G, 2]``. G may be 0.
         num_classes: label of the background.
     """
-    all_points = torch.cat(tuple(points))
-    counts = torch.tensor([len(level) for level in points], device=all_points.device)
-    all_strides = all_points.new_tensor(strides).repeat_interleave(
-        counts, output_size=len(all_points)
-    )
     grids = [level.unflatten(0, size) for level, size in zip(points, sizes)]
-    labels, positive, distances, gt_index, first_instance = [], [], [], [], 0
-    for picture, instances in enumerate(batch_gt_instances):
-        assigned = assigner(grids, strides, instances.bboxes, instances.get('centers'))
-        rows = assigned.positive
-        own = assigned.gt_index[rows]
-        own_labels = torch.full_like(assigned.gt_index, num_classes)
-        own_labels[rows] = instances.labels[own]
-        labels.append(own_labels)
-        positive.append(rows + picture * len(all_points))
-        distances.append(assigned.distances[rows])
-        gt_index.append(own + first_instance)
-        first_instance += len(instances)
-    positive = torch.cat(positive)
-    location = positive % len(all_points)
+    counts = [len(instances) for instances in batch_gt_instances]
+    picture = torch.from_numpy(np.arange(len(counts)).repeat(counts))
+    centers = [instances.get('centers') for instances in batch_gt_instances]
+    found = assigner(
+        grids,
+        strides,
+        torch.cat([instances.bboxes for instances in batch_gt_instances]),
+        None if any(one is None for one in centers) else torch.cat(centers),
+        picture.to(points[0].device),
+        len(counts),
+    )
+    gt_labels = torch.cat([instances.labels for instances in batch_gt_instances])
+    labels = gt_labels.new_full((len(counts) * sum(map(len, points)),), num_classes)
+    labels[found.positive] = gt_labels[found.gt_index]
+    own_strides = points[0].new_tensor(strides)[found.level]
     return PointTargets(
-        torch.cat(labels),
-        positive,
-        all_points[location],
-        all_strides[location],
-        torch.cat(distances),
-        torch.cat(gt_index),
+        labels, found.positive, found.points, own_strides, found.distances, found.gt_index
     )
 
 

@@ -12,25 +12,24 @@ RANGES = ((-1, 24), (24, 48), (48, 1e8))
 SIZE = 96
 
 
-def grid(strides=STRIDES, size=SIZE):
+def grids(height=SIZE, width=SIZE):
     """Locations x = j * s + s // 2 of every level."""
     levels = []
-    for stride in strides:
-        ticks = torch.arange(size // stride) * stride + stride // 2
-        y, x = torch.meshgrid(ticks, ticks, indexing='ij')
-        levels.append(torch.stack([x.flatten(), y.flatten()], 1).float())
+    for stride in STRIDES:
+        x, y = (torch.arange(size // stride) * stride + stride // 2 for size in (width, height))
+        levels.append(torch.stack(torch.meshgrid(x, y, indexing='xy'), -1).float())
     return levels
 
 
-def as_grids(levels):
-    return [points.unflatten(0, (round(len(points) ** 0.5), -1)) for points in levels]
+def all_points(levels):
+    return torch.cat([level.flatten(0, 1) for level in levels])
 
 
-def slow_assign(boxes, centers, sampling_center, radius, inclusive):
+def slow_assign(levels, boxes, centers, sampling_center, radius, inclusive):
     """One location and one instance after the other."""
     index, distances = [], []
-    for points, stride, (low, high) in zip(grid(), STRIDES, RANGES):
-        for x, y in points.tolist():
+    for points, stride, (low, high) in zip(levels, STRIDES, RANGES):
+        for x, y in points.flatten(0, 1).tolist():
             best, best_area, best_sides = -1, float('inf'), [0.0] * 4
             for number, (x1, y1, x2, y2) in enumerate(boxes):
                 region = [x1, y1, x2, y2]
@@ -77,34 +76,58 @@ def random_case(seed):
 def test_against_the_loop(sampling_center, radius, inclusive):
     positives = 0
     for seed in range(25):
+        levels = grids(width=[SIZE, SIZE // 2][seed % 2])
         boxes, centers = random_case(seed)
         assigner = PointAssigner(RANGES, sampling_center, radius, inclusive)
-        found = assigner(grid(), STRIDES, torch.tensor(boxes).float(), torch.tensor(centers))
-        index, distances = slow_assign(boxes, centers, sampling_center, radius, inclusive)
-        assert found.gt_index.tolist() == index
-        assert found.distances.tolist() == distances
-        on_grids = assigner(
-            as_grids(grid()), STRIDES, torch.tensor(boxes).float(), torch.tensor(centers)
-        )
-        assert on_grids.gt_index.equal(found.gt_index)
-        assert on_grids.distances.equal(found.distances)
-        assert found.positive.tolist() == [row for row, own in enumerate(index) if own >= 0]
-        assert found.gt_index.dtype == found.positive.dtype == torch.int64
-        positives += len(found.positive)
+        found = assigner(levels, STRIDES, torch.tensor(boxes).float(), torch.tensor(centers))
+        index, sides = slow_assign(levels, boxes, centers, sampling_center, radius, inclusive)
+        rows = [row for row, own in enumerate(index) if own >= 0]
+        assert found.positive.tolist() == rows
+        assert found.gt_index.tolist() == [index[row] for row in rows]
+        assert found.distances.tolist() == [sides[row] for row in rows]
+        assert torch.equal(found.points, all_points(levels)[rows])
+        sizes = torch.tensor([level.shape[:2].numel() for level in levels])
+        assert torch.equal(found.level, torch.arange(3).repeat_interleave(sizes)[rows])
+        assert found.positive.dtype == found.gt_index.dtype == torch.int64
+        positives += len(rows)
     assert positives > 50, 'the cases assign next to nothing'
+
+
+@pytest.mark.parametrize('sampling_center', ['mass', 'box', None])
+def test_a_batch_equals_its_pictures(sampling_center):
+    assigner = PointAssigner(RANGES, sampling_center)
+    cases = [random_case(seed) for seed in (3, 4, 5)]
+    boxes = [torch.tensor(boxes).float() for boxes, _ in cases]
+    centers = [torch.tensor(centers).float() for _, centers in cases]
+    alone = [assigner(grids(), STRIDES, *case) for case in zip(boxes, centers)]
+    # the second picture of four has no instance, and the others' come in any order
+    number = torch.cat([torch.full((len(one),), n) for one, n in zip(boxes, (0, 2, 3))])
+    shuffled = torch.randperm(len(number), generator=torch.Generator().manual_seed(0))
+    boxes, centers = torch.cat(boxes), torch.cat(centers)
+    arguments = boxes[shuffled], centers[shuffled], number[shuffled]
+    found = assigner(grids(), STRIDES, *arguments, num_pictures=4)
+    num_locations = len(all_points(grids()))
+    expected = [one.positive + n * num_locations for one, n in zip(alone, (0, 2, 3))]
+    assert torch.equal(found.positive, torch.cat(expected))
+    for own, other in list(zip(found, zip(*alone)))[2:]:
+        assert torch.equal(own, torch.cat(other))
+    assert torch.equal(number[shuffled][found.gt_index], found.positive // num_locations)
 
 
 def assign(boxes, centers=None, **options):
     options = dict(regress_ranges=RANGES, sampling_center=None) | options
     boxes = torch.tensor(boxes, dtype=torch.float32)
     centers = None if centers is None else torch.tensor(centers, dtype=torch.float32)
-    return PointAssigner(**options)(grid(), STRIDES, boxes, centers).gt_index
+    found = PointAssigner(**options)(grids(), STRIDES, boxes, centers)
+    gt_index = torch.full((len(all_points(grids())),), -1)
+    gt_index[found.positive] = found.gt_index
+    return gt_index
 
 
 def at(gt_index, x, y, level=0):
     """Winner at one location."""
-    before = sum(len(points) for points in grid()[:level])
-    rows = (grid()[level] == torch.tensor([x, y])).all(dim=1).nonzero()
+    before = len(all_points(grids()[:level])) if level else 0
+    rows = (grids()[level].flatten(0, 1) == torch.tensor([x, y])).all(dim=1).nonzero()
     return gt_index[before + rows.item()].item()
 
 
@@ -148,7 +171,7 @@ def test_range_is_measured_to_the_whole_box():
     """A location near the centre of a large object belongs to the level of the box's size."""
     mass = dict(sampling_center='mass')
     found = assign([[0, 0, 96, 96]], [[48, 48]], **mass)
-    levels = found.split([len(points) for points in grid()])
+    levels = found.split([points.shape[:2].numel() for points in grids()])
     assert [(level >= 0).any().item() for level in levels] == [False, False, True]
 
 
@@ -170,12 +193,9 @@ def test_a_mass_center_of_zero_is_like_any_other():
 @pytest.mark.parametrize('sampling_center', ['mass', 'box', None])
 def test_no_instances(sampling_center):
     assigner = PointAssigner(RANGES, sampling_center)
-    found = assigner(grid(), STRIDES, torch.zeros(0, 4), torch.zeros(0, 2))
-    count = sum(map(len, grid()))
-    assert found.gt_index.tolist() == [-1] * count
-    assert found.distances.shape == (count, 4)
-    assert not found.distances.any()
-    assert found.positive.numel() == 0
+    found = assigner(grids(), STRIDES, torch.zeros(0, 4), torch.zeros(0, 2))
+    shapes = [part.shape for part in found]
+    assert shapes == [(0,), (0,), (0,), (0, 2), (0, 4)]
 
 
 def test_errors():
@@ -187,9 +207,12 @@ def test_errors():
     boxes = torch.zeros(2, 4)
     for centers in (None, torch.zeros(1, 2)):
         with pytest.raises(ValueError, match='TracePolarContours'):
-            assigner(grid(), STRIDES, boxes, centers)
+            assigner(grids(), STRIDES, boxes, centers)
     with pytest.raises(ValueError, match='3 levels, 2 strides and 3 regress ranges'):
-        assigner(grid(), STRIDES[:2], boxes, torch.zeros(2, 2))
+        assigner(grids(), STRIDES[:2], boxes, torch.zeros(2, 2))
+    flat = [level.flatten(0, 1) for level in grids()]
+    with pytest.raises(ValueError, match=r'must be a grid .*\(144, 2\)'):
+        assigner(flat, STRIDES, boxes, torch.zeros(2, 2))
 
 
 def test_built_from_a_config():
