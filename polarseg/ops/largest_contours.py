@@ -12,8 +12,9 @@ def largest_contours(masks: Tensor) -> tuple[Tensor, Tensor]:
     What ``max(contours, key=cv2.contourArea)`` gives of OpenCV's contours (``RETR_TREE``,
     ``CHAIN_APPROX_NONE``), point for point, as PolarMask (arXiv 1909.13226) takes it: Suzuki's and
     Abe's border following (1985), pixels connected at sides and corners. A hole's border never
-    encloses more than the one around it, so only outer borders are followed. Work is done on the
-    host: masks of another device are copied there.
+    encloses more than the one around it, so only outer borders are followed. Among equals the one
+    wins whose first pixel comes last, row by row, as with OpenCV. Work is done on the host: masks
+    of another device are copied there.
 
     Args:
         masks: ``[N, H, W]`` uint8 or bool, non-zero inside; H and W up to 2^24.

@@ -30,7 +30,8 @@ def largest_contour(mask: np.ndarray) -> np.ndarray | None:
     """The contour that stands for an instance: the one with the largest enclosed area.
 
     Every border pixel is a point. Of several components only the one that encloses most counts, and
-    holes in it are ignored, as in the published models. Among equals the first found wins.
+    holes in it are ignored, as in the published models. Among equals the one wins whose first
+    pixel comes last, row by row, as OpenCV lists it first.
 
     Args:
         mask: ``[H, W]`` uint8 or bool, non-zero inside the instance.

@@ -252,7 +252,8 @@ def write_panoptic(
         folder: of the PNGs, made where it is missing; None as in :class:`PanopticFiles`.
 
     Raises:
-        PanopticFileError: if two photographs have one name, but for folders and suffixes.
+        PanopticFileError: if two photographs have one name, but for folders and suffixes, or one
+            picture is given twice.
         ValueError: if an id has no colour.
     """
     file = Path(file)
@@ -262,6 +263,8 @@ def write_panoptic(
     owners: dict[str, int | str] = {}
     for image_id, file_name, panoptic in pictures:
         name = f'{Path(file_name).stem}.png'
+        if image_id in owners.values():
+            raise PanopticFileError(f'{file}: image {image_id} is given twice')
         claim_png(owners, name, image_id, file)
         write_panoptic_png(folder / name, panoptic.ids)
         annotations.append(panoptic_annotation(image_id, name, panoptic))

@@ -1,6 +1,9 @@
 """polar_ray_targets against the published rule and against geometry, both written anew here."""
 
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -474,7 +477,34 @@ def test_number_of_threads_does_not_matter(mode):
         single = polar_ray_targets(*batch, 36, mode)
         torch.set_num_threads(3)
         assert torch.equal(polar_ray_targets(*batch, 36, mode), single)
-        # the roots are taken on one thread, others have not noticed
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(threads)
+
+
+@pytest.mark.skipif(not Path('/proc/self/schedstat').exists(), reason='Linux counts thread time')
+def test_little_work_wakes_no_thread():
+    """Neither for the rays nor for their roots, whichever library takes these."""
+    program = """
+import os, time, torch
+from pathlib import Path
+from polarseg.ops import polar_ray_targets
+torch.set_num_threads(2)
+contour = torch.tensor([[30.0, 0], [0, 30], [-30, 0], [0, -30]])
+zeros = torch.zeros(100, 2)
+arguments = contour, torch.tensor([0, 4]), zeros, zeros[:, 0].long()
+torch.rand(100_000).neg()  # the other thread is there
+time.sleep(0.5)
+def other_threads():
+    tasks = [task for task in Path('/proc/self/task').iterdir() if task.name != str(os.getpid())]
+    return sum(int((task / 'schedstat').read_text().split()[0]) for task in tasks)
+before = other_threads()
+for _ in range(1000):
+    polar_ray_targets(*arguments)
+print((other_threads() - before) / 1e6, torch.get_num_threads())
+"""
+    run = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    milliseconds, threads = run.stdout.split()
+    assert float(milliseconds) < 1
+    assert threads == '2'

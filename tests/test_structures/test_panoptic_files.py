@@ -85,6 +85,9 @@ def test_two_photographs_of_one_name(tmp_path):
     pictures = [(1, 'a/1.jpg', some_map()), (2, 'b/1.png', some_map())]
     with pytest.raises(PanopticFileError, match=r'out\.json: .* name, 1\.png: images 1 and 2'):
         write_panoptic(tmp_path / 'out.json', pictures, CATEGORIES)
+    pictures[1] = (1, 'b/2.png', some_map())
+    with pytest.raises(PanopticFileError, match=r'out\.json: image 1 is given twice'):
+        write_panoptic(tmp_path / 'out.json', pictures, CATEGORIES)
 
 
 def test_real_files_agree_with_what_is_counted(shared_data, tmp_path):

@@ -275,6 +275,7 @@ def test_only_on_a_gpu_lengths_may_be_a_unit_off(tool, on_cpu, units, ok):
     assert '1 of 2 pictures identical' in found.note
     assert compare(stored, on_cpu, stored).identical
     assert not compare(stored, on_cpu, stored[:1]).ok
+    assert not compare(stored, on_cpu, [stored[0][:1], stored[1]]).ok
 
 
 @pytest.mark.parametrize(('units', 'ok'), [(1, True), (2, False)])

@@ -151,6 +151,8 @@ def compare_with_stored(
     """
     same = near = as_here = 0
     for own, other in zip((one.cpu() for one in ours), stored):
+        if own.shape != other.shape:
+            continue
         same += torch.equal(own, other)
         near += torch.equal(torch.nextafter(own, other), other)
         as_here += torch.equal(own, roots_here(other))

@@ -67,6 +67,8 @@ def _check_contour(n: int, mask: np.ndarray, contour: np.ndarray) -> None:
     if len(contour) == 0:
         return
     x, y = contour.T
+    inside = (contour >= 0).all() and (contour < mask.shape[::-1]).all()
+    demand(bool(inside), f'mask {n}: a point lies outside the picture')
     demand(bool(mask[y, x].all()), f'mask {n}: a point lies on no pixel')
     steps = np.abs(contour - np.roll(contour, 1, axis=0)).max(axis=1)
     demand(len(contour) == 1 or bool((steps == 1).all()), f'mask {n}: the contour has gaps')

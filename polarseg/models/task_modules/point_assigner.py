@@ -113,7 +113,7 @@ class PointAssigner:
     ) -> PointAssignment:
         """Assign the locations of a picture, or of a batch of pictures with the same locations.
 
-        The number of operations does not depend on the number of levels, instances and pictures.
+        The number of operations does not depend on the number of instances and pictures.
 
         Args:
             points: for each of L levels a grid ``[H_l, W_l, 2]`` of x, y, pixels of the network
@@ -207,6 +207,8 @@ class PointAssigner:
             side.expand(num_levels, -1, -1).permute(2, 0, 1).flatten(0, 1).contiguous()
             for side in (low, high)
         )  # [2 L, G]
+        # what is not a number would be found behind all lines
+        high = high.where(high == high, -torch.inf)
         first = torch.searchsorted(lines, low, right=True)
         counts = (torch.searchsorted(lines, high) - first).clamp(min=0)
         first_column, first_row = first.reshape(2, -1)  # [L * G]

@@ -112,6 +112,9 @@ def test_a_batch_equals_its_pictures(sampling_center):
     for own, other in list(zip(found, zip(*alone)))[2:]:
         assert torch.equal(own, torch.cat(other))
     assert torch.equal(number[shuffled][found.gt_index], found.positive // num_locations)
+    starts = (0, len(cases[0][0]), len(cases[0][0]) + len(cases[1][0]))
+    expected = torch.cat([one.gt_index + start for one, start in zip(alone, starts)])
+    assert torch.equal(boxes[expected], boxes[shuffled][found.gt_index])
 
 
 def assign(boxes, centers=None, **options):
@@ -196,6 +199,27 @@ def test_no_instances(sampling_center):
     found = assigner(grids(), STRIDES, torch.zeros(0, 4), torch.zeros(0, 2))
     shapes = [part.shape for part in found]
     assert shapes == [(0,), (0,), (0,), (0, 2), (0, 4)]
+
+
+@pytest.mark.parametrize('sampling_center', ['mass', 'box', None])
+@pytest.mark.parametrize('side', range(4))
+def test_a_side_that_is_not_a_number_is_nobodys(sampling_center, side):
+    boxes = torch.tensor([[0.0, 0, 40, 40], [0, 0, 40, 40], [30, 30, 10, 10]])
+    boxes[0, side] = torch.nan
+    centers = torch.tensor([[20.0, 20], [20, 20], [20, 20]])
+    assigner = PointAssigner(RANGES, sampling_center)
+    found = assigner(grids(), STRIDES, boxes, centers)
+    assert len(found.positive) > 0
+    assert (found.gt_index == 1).all()
+    alone = assigner(grids(), STRIDES, boxes[1:2], centers[1:2])
+    assert torch.equal(found.positive, alone.positive)
+
+
+def test_boxes_without_an_end():
+    boxes = torch.tensor([[-torch.inf, -torch.inf, torch.inf, torch.inf]])
+    ranges = [(-1, torch.inf)] * 3
+    found = PointAssigner(ranges, None)(grids(), STRIDES, boxes)
+    assert torch.equal(found.positive, torch.arange(len(all_points(grids()))))
 
 
 def test_errors():
