@@ -259,18 +259,19 @@ def write_panoptic(
     file = Path(file)
     folder = file.with_suffix('') if folder is None else Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    annotations, images = [], []
+    images = []
+    annotations: dict[int | str, dict] = {}
     owners: dict[str, int | str] = {}
     for image_id, file_name, panoptic in pictures:
         name = f'{Path(file_name).stem}.png'
-        if image_id in owners.values():
+        if image_id in annotations:
             raise PanopticFileError(f'{file}: image {image_id} is given twice')
         claim_png(owners, name, image_id, file)
         write_panoptic_png(folder / name, panoptic.ids)
-        annotations.append(panoptic_annotation(image_id, name, panoptic))
+        annotations[image_id] = panoptic_annotation(image_id, name, panoptic)
         height, width = panoptic.ids.shape
         images.append(dict(id=image_id, file_name=file_name, height=height, width=width))
-    save_panoptic_json(file, annotations, categories, images)
+    save_panoptic_json(file, list(annotations.values()), categories, images)
 
 
 def _load_json(path: Path) -> dict:

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from polarseg.ops import largest_contours
 
@@ -131,6 +132,16 @@ def test_opcheck():
     torch.library.opcheck(OP, (torch.from_numpy(random_masks(20, 30)),))
 
 
+def test_compiles_as_one_graph():
+    def call(masks):
+        points, offsets = largest_contours(masks)
+        return points + 1, offsets.diff()
+
+    masks = torch.from_numpy(random_masks(20, 30))
+    compiled = torch.compile(call, backend='aot_eager', fullgraph=True)
+    assert same(compiled(masks), call(masks))
+
+
 def test_exports_with_any_number_of_masks():
     class Contours(torch.nn.Module):
         def forward(self, masks):
@@ -158,6 +169,20 @@ def test_exports_with_any_number_of_masks():
 def test_refuses_with_a_sentence(masks, error, sentence):
     with pytest.raises(error, match=f'largest_contours: .*{sentence}'):
         largest_contours(masks)
+
+
+@pytest.mark.parametrize(
+    ('masks', 'error', 'sentence'),
+    [
+        (torch.zeros(2, 3, 3), TypeError, 'masks must be uint8 or bool, got'),
+        (torch.zeros(3, 3, dtype=torch.bool), ValueError, r'must have shape \(n, h, w\), got'),
+    ],
+)
+def test_tracing_refuses_the_same(masks, error, sentence):
+    with FakeTensorMode() as mode:
+        fake = mode.from_tensor(masks)
+        with pytest.raises(error, match=f'largest_contours: .*{sentence}'):
+            largest_contours(fake)
 
 
 @pytest.mark.gpu
