@@ -15,6 +15,7 @@
 #endif
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 
 namespace polarseg::POLARSEG_SIMD {
@@ -40,6 +41,18 @@ inline void keep_larger(float& own, float value) {
   _mm_store_ss(&own, _mm_max_ss(_mm_set_ss(value), _mm_load_ss(&own)));
 }
 
+inline int32_t bits_of_float(float number) {
+  int32_t bits;
+  std::memcpy(&bits, &number, sizeof bits);
+  return bits;
+}
+
+inline float float_of_bits(int32_t bits) {
+  float number;
+  std::memcpy(&number, &bits, sizeof number);
+  return number;
+}
+
 // Where the locations of a batch are.
 struct Origins {
   static constexpr int kRoom = 16;  // of a table to look up in
@@ -58,9 +71,9 @@ struct Origins {
   }
 };
 
-// Points of a block of a contour, x and y apart. Whole sixteens may be read.
+// Points of a block of a contour, x and y apart. Whole sixteens and pairs of vectors may be read.
 struct SeparatePoints {
-  static constexpr int kSpare = 16;
+  static constexpr int kSpare = std::max(16, 2 * kLanes);
   static_assert(kSpare % kLanes == 0);
   int size = 0;
   float farthest = 0;  // coordinate, without its sign; one that is not a number does not count
@@ -124,6 +137,10 @@ static_assert(kBlock == 1 << kPointBits);
 inline int location_of(int32_t place) { return place >> kPointBits; }
 
 inline int point_of(int32_t place) { return place & (kBlock - 1); }
+
+constexpr int kPlaceBits = kPointBits + 4;
+constexpr int32_t kPlaceMask = (1 << kPlaceBits) - 1;
+static_assert(kBatch < kPlaceMask >> kPointBits, "the last location's number is no location's");
 
 POLARSEG_SIMD_INLINE Ints locations_of(Ints places) { return shift_down<kPointBits>(places); }
 

@@ -35,6 +35,83 @@ struct NearestRay {
   }
 };
 
+// An entry of a list of points: the point's sector, whose float leaves at least as many low bits
+// zero, and in these its place.
+static_assert(GroupKernels::kMostRays < 1 << (24 - kPlaceBits), "sectors leave so many bits zero");
+
+POLARSEG_SIMD_INLINE Floats entry_of(Floats sector, Ints places) {
+  return bit_cast(add(bit_cast(sector), places));
+}
+
+inline float entry_of(float sector, int32_t place) {
+  return float_of_bits(bits_of_float(sector) + place);
+}
+
+// Not a number stays one.
+POLARSEG_SIMD_INLINE Floats sectors_of(Floats entries) {
+  return bit_cast(both(bit_cast(entries), ints(~kPlaceMask)));
+}
+
+inline float sector_of(float entry) { return float_of_bits(bits_of_float(entry) & ~kPlaceMask); }
+
+POLARSEG_SIMD_INLINE Ints places_of(Floats entries) {
+  return both(bit_cast(entries), ints(kPlaceMask));
+}
+
+inline int32_t place_of(float entry) { return bits_of_float(entry) & kPlaceMask; }
+
+// The sectors of a block's points as one location sees them, and which differ from that of the
+// point before.
+//
+// They are written where they belong, and a loop of its own lists those that differ. Listed at
+// once, where an entry goes would depend on all points before, and a processor that took it for
+// possible that the next points lie just there would begin no round before the last one is over.
+// Some do, half as slow again for as long as a process lives, as it happens where in memory its
+// pages are.
+class SectorRow {
+ public:
+  void begin(float sector) { sectors_[kLanes - 1] = sector; }
+
+  // Of the vector of points from i on.
+  POLARSEG_SIMD_INLINE void take(int i, Floats sectors) { store(sectors_ + kLanes + i, sectors); }
+
+  // Entries for the points among `size` that differ, with a place of `first_place` plus their
+  // number. Returns how many they are; kMostly more may be written.
+  POLARSEG_SIMD_INLINE int list_differing(int size, int first_place, float* list) const {
+    float* const begin = list;
+    for (int i = 0; i < size; i += kWord) {
+      uint64_t left = differing(i);
+      if (size - i < kWord) left &= (uint64_t{1} << (size - i)) - 1;
+      const int count = __builtin_popcountll(left);
+      const auto enter = [&](int n) POLARSEG_SIMD_LAMBDA {
+        const int number = __builtin_ctzll(left | uint64_t{1} << (kWord - 1));
+        list[n] = entry_of(sectors_[kLanes + i + number], first_place + i + number);
+        left &= left - 1;
+      };
+      for (int n = 0; n < kMostly; ++n) enter(n);
+      for (int n = kMostly; n < count; ++n) enter(n);
+      list += count;
+    }
+    return static_cast<int>(list - begin);
+  }
+
+ private:
+  static constexpr int kWord = 64;
+  static constexpr int kMostly = 8;  // entries of a word are written in any case
+
+  // Which of 64 points differ from the one before, as bits.
+  POLARSEG_SIMD_INLINE uint64_t differing(int i) const {
+    uint64_t found = 0;
+    for (int k = 0; k < kWord; k += kLanes) {
+      const float* sectors = sectors_ + kLanes + i + k;
+      found |= uint64_t{bits(is_other(load(sectors), load(sectors - 1)))} << k;
+    }
+    return found;
+  }
+
+  alignas(kAlign) float sectors_[kLanes + kBlock + kWord];  // kLanes of them before the first
+};
+
 // The sectors of points that are not too near to a ray.
 class RoughSectors {
  public:
@@ -51,26 +128,10 @@ class RoughSectors {
     doubt_ = floats(is_near ? 0.5f - kSlack * rays_per_degree : -1.f);
   }
 
-  // Writes the sector of each point, not a number where it is in doubt, and lists the points whose
-  // sector is in doubt or another than that of the point before, as `first_place` plus their
-  // number. sectors: [points.size], behind that of the point before. Returns the number of listed
-  // points.
-  POLARSEG_SIMD_INLINE int find(const SeparatePoints& points, int first_place, float* sectors,
-                                int32_t* listed) const {
-    constexpr int kPair = 2;  // so many vectors keep the processor busy
-    int32_t* const begin = listed;
-    const int size = points.size;
-    const unsigned all = bits(all_lanes());
-    Floats before = floats(sectors[-1]);
-    int i = 0;
-    for (; i + kPair * kLanes <= size; i += kPair * kLanes) {
-      listed = find_some<kPair>(points, i, all, first_place, before, sectors, listed);
-    }
-    for (; i < size; i += kLanes) {
-      const unsigned lanes = bits(first_lanes(size - i));
-      listed = find_some<1>(points, i, lanes, first_place, before, sectors, listed);
-    }
-    return static_cast<int>(listed - begin);
+  // The sectors of all points, not a number where in doubt; that differs from any. Behind the last
+  // one stands anything.
+  POLARSEG_SIMD_INLINE void find(const SeparatePoints& points, SectorRow& row) const {
+    for (int i = 0; i < points.size; i += kPair * kLanes) find_pair(points, i, row);
   }
 
  private:
@@ -80,43 +141,33 @@ class RoughSectors {
   // Of larger numbers there is no cheap reciprocal.
   static constexpr float kFar = 0x1p100f;
 
-  // Of `kVectors` vectors of points from i on; before: the sectors of the points before, in the
-  // last lane. Step by step for all of them, because each step waits for the one before.
-  template <int kVectors>
-  POLARSEG_SIMD_INLINE int32_t* find_some(const SeparatePoints& points, int i, unsigned lanes,
-                                          int first_place, Floats& before, float* sectors,
-                                          int32_t* listed) const {
-    Floats turn[kVectors];
-    look<kVectors>(points, i, turn);
-    Mask sure[kVectors];
-    Floats sector[kVectors];
-    for (int k = 0; k < kVectors; ++k) sector[k] = round_down(turn[k]);
-    for (int k = 0; k < kVectors; ++k) {
+  static constexpr int kPair = 2;  // so many vectors at a time keep the processor busy
+  static_assert(kPair * kLanes <= SeparatePoints::kSpare);
+
+  // Of two vectors of points from i on. Step by step for both of them, because each step waits for
+  // the one before.
+  POLARSEG_SIMD_INLINE void find_pair(const SeparatePoints& points, int i, SectorRow& row) const {
+    Floats turn[kPair];
+    look(points, i, turn);
+    Mask sure[kPair];
+    Floats sector[kPair];
+    for (int k = 0; k < kPair; ++k) sector[k] = round_down(turn[k]);
+    for (int k = 0; k < kPair; ++k) {
       sure[k] = is_less(absolute(turn[k] - sector[k] - floats(0.5f)), doubt_);
     }
-    unsigned differ[kVectors];
     const Floats nowhere = floats(std::numeric_limits<float>::quiet_NaN());
-    for (int k = 0; k < kVectors; ++k) {
-      sector[k] = select(sure[k], sector[k], nowhere);
-      store(sectors + i + k * kLanes, sector[k]);
-      differ[k] = bits(is_other(sector[k], shift_in(before, sector[k]))) & lanes;
-      before = sector[k];
+    for (int k = 0; k < kPair; ++k) {
+      row.take(i + k * kLanes, select(sure[k], sector[k], nowhere));
     }
-    for (int k = 0; k < kVectors; ++k) {
-      store_packed(listed, differ[k], add(lane_numbers(), ints(first_place + i + k * kLanes)));
-      listed += __builtin_popcount(differ[k]);
-    }
-    return listed;
   }
 
   // Rays from ray 0 to each point, [-count / 2, count / 2].
-  template <int kVectors>
   POLARSEG_SIMD_INLINE void look(const SeparatePoints& points, int i, Floats* turn) const {
-    Floats dx[kVectors];
-    Floats dy[kVectors];
-    Floats t[kVectors];
-    Mask steep[kVectors];
-    for (int k = 0; k < kVectors; ++k) {
+    Floats dx[kPair];
+    Floats dy[kPair];
+    Floats t[kPair];
+    Mask steep[kPair];
+    for (int k = 0; k < kPair; ++k) {
       dx[k] = load(points.x + i + k * kLanes) - origin_x_;
       dy[k] = load(points.y + i + k * kLanes) - origin_y_;
       const Floats x = absolute(dx[k]);
@@ -125,12 +176,12 @@ class RoughSectors {
       // in this order, one of them is no number where x or y is none
       t[k] = smaller(x, y) * reciprocal(larger(y, x));
     }
-    for (int k = 0; k < kVectors; ++k) {
+    for (int k = 0; k < kPair; ++k) {
       const Floats u = t[k] * t[k];
       turn[k] = multiply_add(multiply_add(arc_[3], u, arc_[2]), u, arc_[1]);
       turn[k] = multiply_add(turn[k], u, arc_[0]) * t[k];
     }
-    for (int k = 0; k < kVectors; ++k) {
+    for (int k = 0; k < kPair; ++k) {
       turn[k] = select(steep[k], quarter_ - turn[k], turn[k]);
       turn[k] = flip_sign(select_if_negative(dy[k], half_ - turn[k], turn[k]), dx[k]);
     }
