@@ -217,21 +217,6 @@ POLARSEG_SIMD_INLINE void separate(Floats first, Floats second, Floats& even, Fl
   odd = swap_middle_quarters(_mm256_shuffle_ps(first, second, 0xdd));
 }
 
-// from[index] and from[index + 1].
-POLARSEG_SIMD_INLINE void gather_pairs(const float* from, Ints index, Floats& first,
-                                       Floats& second) {
-  alignas(32) int32_t at[kLanes];
-  store(at, index);
-  const auto pair = [&](int n) POLARSEG_SIMD_LAMBDA {
-    return _mm_castsi128_ps(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from + at[n])));
-  };
-  const auto four = [&](int n) POLARSEG_SIMD_LAMBDA {
-    return _mm256_set_m128(_mm_movelh_ps(pair(n + 2), pair(n + 3)),
-                           _mm_movelh_ps(pair(n), pair(n + 1)));
-  };
-  separate(four(0), four(kHalf), first, second);
-}
-
 // ---- comparisons --------------------------------------------------------------------------------
 
 POLARSEG_SIMD_INLINE Mask is_less(Floats a, Floats b) { return {_mm256_cmp_ps(a, b, _CMP_LT_OQ)}; }
@@ -342,7 +327,7 @@ POLARSEG_SIMD_INLINE Mask is_zero(Doubles a) {
   return in_lower_half(_mm256_cmp_pd(a, _mm256_setzero_pd(), _CMP_EQ_OQ));
 }
 
-// Sixteen floats to look up as doubles.
+// Sixteen floats to look up as doubles. Of an index only the lowest four bits count.
 class DoubleTable {
  public:
   POLARSEG_SIMD_INLINE explicit DoubleTable(const float* table) : table_(table) {}

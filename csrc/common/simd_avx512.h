@@ -186,16 +186,6 @@ POLARSEG_SIMD_INLINE void separate(Floats first, Floats second, Floats& even, Fl
       first, _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31), second);
 }
 
-// from[index] and from[index + 1].
-POLARSEG_SIMD_INLINE void gather_pairs(const float* from, Ints index, Floats& first,
-                                       Floats& second) {
-  const __m512d zero = _mm512_setzero_pd();
-  const __m256i low = _mm512_castsi512_si256(index);
-  const __m256i high = _mm512_extracti64x4_epi64(index, 1);
-  separate(_mm512_castpd_ps(_mm512_mask_i32gather_pd(zero, 0xff, low, from, 4)),
-           _mm512_castpd_ps(_mm512_mask_i32gather_pd(zero, 0xff, high, from, 4)), first, second);
-}
-
 // ---- comparisons --------------------------------------------------------------------------------
 
 POLARSEG_SIMD_INLINE Mask is_less(Floats a, Floats b) {
@@ -312,7 +302,7 @@ POLARSEG_SIMD_INLINE Mask is_zero(Doubles a) {
   return {_mm512_cmp_pd_mask(a, _mm512_setzero_pd(), _CMP_EQ_OQ)};
 }
 
-// Sixteen floats to look up as doubles.
+// Sixteen floats to look up as doubles. Of an index only the lowest four bits count.
 class DoubleTable {
  public:
   POLARSEG_SIMD_INLINE explicit DoubleTable(const float* table)
