@@ -76,30 +76,29 @@ class SectorRow {
   POLARSEG_SIMD_INLINE void take(int i, Floats sectors) { store(sectors_ + kLanes + i, sectors); }
 
   // Entries for the points among `size` that differ, with a place of `first_place` plus their
-  // number. Returns how many they are; kMostly more may be written.
+  // number. Returns how many they are; a vector more may be written.
   POLARSEG_SIMD_INLINE int list_differing(int size, int first_place, float* list) const {
-    float* const begin = list;
+    const float* const begin = list;
+    Ints places = add(lane_numbers(), ints(first_place));
     for (int i = 0; i < size; i += kWord) {
       uint64_t left = differing(i);
       if (size - i < kWord) left &= (uint64_t{1} << (size - i)) - 1;
-      const int count = __builtin_popcountll(left);
-      const auto enter = [&](int n) POLARSEG_SIMD_LAMBDA {
-        const int number = __builtin_ctzll(left | uint64_t{1} << (kWord - 1));
-        list[n] = entry_of(sectors_[kLanes + i + number], first_place + i + number);
-        left &= left - 1;
-      };
-      for (int n = 0; n < kMostly; ++n) enter(n);
-      for (int n = kMostly; n < count; ++n) enter(n);
-      list += count;
+      for (int k = 0; k < kWord; k += kLanes) {
+        const unsigned lanes = static_cast<unsigned>(left >> k) & kAllLanes;
+        store_packed(list, lanes, entry_of(load(sectors_ + kLanes + i + k), places));
+        list += __builtin_popcount(lanes);
+        places = add(places, ints(kLanes));
+      }
     }
     return static_cast<int>(list - begin);
   }
 
  private:
   static constexpr int kWord = 64;
-  static constexpr int kMostly = 8;  // entries of a word are written in any case
+  static constexpr unsigned kAllLanes = (1u << kLanes) - 1;
 
-  // Which of 64 points differ from the one before, as bits.
+  // Which of 64 points differ from the one before, as bits. At once, because the next ones may have
+  // to wait until it is known how many they are.
   POLARSEG_SIMD_INLINE uint64_t differing(int i) const {
     uint64_t found = 0;
     for (int k = 0; k < kWord; k += kLanes) {
