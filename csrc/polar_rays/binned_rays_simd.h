@@ -107,20 +107,20 @@ class BinnedWalk {
     const Rays rays = rays_;  // a copy cannot be changed by what is stored
     const Floats origin_x = floats(origins_.x[n]);
     const Floats origin_y = floats(origins_.y[n]);
-    int size = chosen_;
-    const auto choose_some = [&](int i, unsigned lanes) POLARSEG_SIMD_LAMBDA {
-      const Floats dx = load(points_.x + i) - origin_x;
-      const Floats dy = load(points_.y + i) - origin_y;
-      const unsigned near = bits(near_own<kFolded>(dx, dy, rays)) & lanes;
-      store_packed(dx_ + size, near, dx);
-      store_packed(dy_ + size, near, dy);
-      size += __builtin_popcount(near);
-    };
-    const unsigned all = bits(all_lanes());
     const int points = points_.size;
-    int i = 0;
-    for (; i + kLanes <= points; i += kLanes) choose_some(i, all);
-    if (i < points) choose_some(i, bits(first_lanes(points - i)));
+    int size = chosen_;
+    for (int i = 0; i < points; i += kWord) {
+      const uint64_t word = choose_word(i, points, [&](int at) POLARSEG_SIMD_LAMBDA {
+        return near_own<kFolded>(load(points_.x + at) - origin_x, load(points_.y + at) - origin_y,
+                                 rays);
+      });
+      for (int k = 0; k < kWord; k += kLanes) {
+        const unsigned near = lanes_of_word(word, k);
+        store_packed(dx_ + size, near, load(points_.x + i + k) - origin_x);
+        store_packed(dy_ + size, near, load(points_.y + i + k) - origin_y);
+        size += __builtin_popcount(near);
+      }
+    }
     const Floats nowhere = floats(std::numeric_limits<float>::infinity());
     store(dx_ + size, nowhere);
     store(dy_ + size, nowhere);

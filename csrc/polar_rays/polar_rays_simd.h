@@ -71,7 +71,7 @@ struct Origins {
   }
 };
 
-// Points of a block of a contour, x and y apart. Whole sixteens and pairs of vectors may be read.
+// Points of a block of a contour, x and y apart. Whole words may be read, and a vector more.
 struct SeparatePoints {
   static constexpr int kSpare = std::max(16, 2 * kLanes);
   static_assert(kSpare % kLanes == 0);
@@ -110,6 +110,30 @@ struct SeparatePoints {
     farthest = largest(most);
   }
 };
+
+// Points are chosen 64 at a time: it is told which of them, as bits, and then these are stored.
+//
+// Where one is stored depends on all before. If each vector were stored before the next one is
+// looked at, a processor that took it for possible that the next points lie just there would begin
+// no round before the last one is over. Some do, half as slow again for as long as a process lives,
+// as it happens where in memory its pages are.
+constexpr int kWord = 64;
+static_assert(kBlock % kWord == 0);
+
+// Which of the points from `begin` on are chosen; those from `size` on are not. look: takes where a
+// vector of points begins and returns the mask of those wanted.
+template <typename Look>
+POLARSEG_SIMD_INLINE uint64_t choose_word(int begin, int size, const Look& look) {
+  uint64_t chosen = 0;
+  for (int k = 0; k < kWord; k += kLanes) chosen |= uint64_t{bits(look(begin + k))} << k;
+  const int left = size - begin;
+  return left < kWord ? chosen & ((uint64_t{1} << left) - 1) : chosen;
+}
+
+// Of the vector from bit k on.
+inline unsigned lanes_of_word(uint64_t word, int k) {
+  return static_cast<unsigned>(word >> k) & ((1u << kLanes) - 1);
+}
 
 // Degrees that a rough angle may be off by, besides the error of its polynomial: the reciprocal's
 // error, which counts most on the diagonal, where the polynomials rise by up to 30.1, and rounding.

@@ -63,11 +63,7 @@ inline int32_t place_of(float entry) { return bits_of_float(entry) & kPlaceMask;
 // The sectors of a block's points as one location sees them, and which differ from that of the
 // point before.
 //
-// They are written where they belong, and a loop of its own lists those that differ. Listed at
-// once, where an entry goes would depend on all points before, and a processor that took it for
-// possible that the next points lie just there would begin no round before the last one is over.
-// Some do, half as slow again for as long as a process lives, as it happens where in memory its
-// pages are.
+// They are written where they belong, and a loop of its own lists those that differ.
 class SectorRow {
  public:
   void begin(float sector) { sectors_[kLanes - 1] = sector; }
@@ -81,10 +77,12 @@ class SectorRow {
     const float* const begin = list;
     Ints places = add(lane_numbers(), ints(first_place));
     for (int i = 0; i < size; i += kWord) {
-      uint64_t left = differing(i);
-      if (size - i < kWord) left &= (uint64_t{1} << (size - i)) - 1;
+      const uint64_t word = choose_word(i, size, [&](int at) POLARSEG_SIMD_LAMBDA {
+        const float* sectors = sectors_ + kLanes + at;
+        return is_other(load(sectors), load(sectors - 1));
+      });
       for (int k = 0; k < kWord; k += kLanes) {
-        const unsigned lanes = static_cast<unsigned>(left >> k) & kAllLanes;
+        const unsigned lanes = lanes_of_word(word, k);
         store_packed(list, lanes, entry_of(load(sectors_ + kLanes + i + k), places));
         list += __builtin_popcount(lanes);
         places = add(places, ints(kLanes));
@@ -94,20 +92,6 @@ class SectorRow {
   }
 
  private:
-  static constexpr int kWord = 64;
-  static constexpr unsigned kAllLanes = (1u << kLanes) - 1;
-
-  // Which of 64 points differ from the one before, as bits. At once, because the next ones may have
-  // to wait until it is known how many they are.
-  POLARSEG_SIMD_INLINE uint64_t differing(int i) const {
-    uint64_t found = 0;
-    for (int k = 0; k < kWord; k += kLanes) {
-      const float* sectors = sectors_ + kLanes + i + k;
-      found |= uint64_t{bits(is_other(load(sectors), load(sectors - 1)))} << k;
-    }
-    return found;
-  }
-
   alignas(kAlign) float sectors_[kLanes + kBlock + kWord];  // kLanes of them before the first
 };
 
