@@ -50,6 +50,20 @@ def test_points_next_to_borders_of_degrees(off):
     assert_same_degrees(contours, np.repeat(location[None], len(SIZES), 0), np.arange(len(SIZES)))
 
 
+@pytest.mark.parametrize('within', [(0, 0), (0.3, 0.7), (1, 1), (1.2, 3.8), (-3, 4)])
+@pytest.mark.parametrize('times', [1, 11, 12, 13, 36])
+def test_every_point_matters(times, within):
+    """As many points as can be are listed: in rays' own degrees, on borders, or only beside."""
+    rng = np.random.default_rng(times)
+    location = np.array([0.0, 0.0])
+    contours = []
+    for size in (1023, 1024, 1025, 2048):
+        degrees = rng.integers(0, 8, size) * 45 + rng.uniform(*within, size)
+        contours.append(from_angles(degrees, 10 ** rng.uniform(0, 3, size), location))
+    index = np.arange(len(contours)).repeat(times)
+    assert_same_degrees(contours, np.repeat(location[None], len(index), 0), index)
+
+
 def test_pixels_seen_from_pixels_and_between_them():
     rng = np.random.default_rng(0)
     contours = [rng.integers(0, 2 + size // 10, (size, 2)) for size in SIZES]

@@ -63,6 +63,23 @@ def test_random_polygons_that_cross_themselves():
     assert_same_lengths(contours, *seen_from(contours, 17, rng, spread=25))
 
 
+@pytest.mark.parametrize('off', [0.0, 1e-3, 2.0])
+@pytest.mark.parametrize('times', [1, 11, 12, 13, 36])
+def test_every_edge_crosses_a_ray(times, off):
+    """As many points as can be are listed: next to a ray, on either side of it in turn."""
+    rng = np.random.default_rng(times)
+    contours = []
+    for size in (1023, 1024, 1025, 2048):
+        degrees = 90.0 * rng.integers(0, 4) + off * (-1.0) ** np.arange(size)
+        radii = rng.integers(1, 1000, size)
+        radians = np.radians(degrees)
+        contours.append(radii[:, None] * np.stack([np.sin(radians), np.cos(radians)], axis=1))
+        if off == 0:
+            contours[-1] = contours[-1].round()
+    index = np.arange(len(contours)).repeat(times)
+    assert_same_lengths(contours, np.zeros((len(index), 2)), index)
+
+
 @pytest.mark.parametrize('scale', [1e-44, 1e-40, 1e-30, 1e-18, 1e17, 1e19, 1e30, 1e36])
 def test_distances_at_both_ends_of_float32(scale):
     rng = np.random.default_rng(3)
