@@ -196,7 +196,9 @@ class PointAssigner:
         The locations of a level inside a sampling region are a rectangle of its grid.
         """
         num_levels = len(points)
-        lines = [grid[0, :, 0] for grid in points] + [grid[:, 0, 1] for grid in points]
+        # the first row's x and the first column's y, where a level has any
+        lines = [grid[:1, :, 0].flatten() for grid in points]
+        lines += [grid[:, :1, 1].flatten() for grid in points]
         lines = pad_sequence(lines, batch_first=True, padding_value=torch.inf)  # [2 L, M]
         low, high = bboxes[None, :, :2], bboxes[None, :, 2:]
         if centers is not None:

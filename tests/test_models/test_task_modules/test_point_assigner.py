@@ -193,6 +193,19 @@ def test_a_mass_center_of_zero_is_like_any_other():
     assert at(found, 4, 4) == 0
 
 
+@pytest.mark.parametrize('shape', [(0, 0), (0, 5), (5, 0)])
+def test_a_level_without_locations(shape):
+    boxes, centers = random_case(3)
+    arguments = STRIDES, torch.tensor(boxes).float(), torch.tensor(centers)
+    levels = [torch.zeros(*shape, 2), *grids()[1:]]
+    found = PointAssigner(RANGES, 'mass')(levels, *arguments)
+    whole = PointAssigner(((-2, -1), *RANGES[1:]), 'mass')(grids(), *arguments)
+    assert len(found.positive)
+    assert torch.equal(found.positive, whole.positive - len(all_points(grids()[:1])))
+    for own, other in list(zip(found, whole))[1:]:
+        assert torch.equal(own, other)
+
+
 @pytest.mark.parametrize('sampling_center', ['mass', 'box', None])
 def test_no_instances(sampling_center):
     assigner = PointAssigner(RANGES, sampling_center)
