@@ -107,20 +107,17 @@ class BinnedWalk {
     const Rays rays = rays_;  // a copy cannot be changed by what is stored
     const Floats origin_x = floats(origins_.x[n]);
     const Floats origin_y = floats(origins_.y[n]);
-    const int points = points_.size;
-    int size = chosen_;
-    for (int i = 0; i < points; i += kWord) {
-      const uint64_t word = choose_word(i, points, [&](int at) POLARSEG_SIMD_LAMBDA {
-        return near_own<kFolded>(load(points_.x + at) - origin_x, load(points_.y + at) - origin_y,
-                                 rays);
-      });
-      for (int k = 0; k < kWord; k += kLanes) {
-        const unsigned near = lanes_of_word(word, k);
-        store_packed(dx_ + size, near, load(points_.x + i + k) - origin_x);
-        store_packed(dy_ + size, near, load(points_.y + i + k) - origin_y);
-        size += __builtin_popcount(near);
-      }
-    }
+    float* const list_x = dx_ + chosen_;
+    float* const list_y = dy_ + chosen_;
+    const auto is_near = [&](int i) POLARSEG_SIMD_LAMBDA {
+      return near_own<kFolded>(load(points_.x + i) - origin_x, load(points_.y + i) - origin_y,
+                               rays);
+    };
+    const auto enter = [&](int i, unsigned lanes, int chosen) POLARSEG_SIMD_LAMBDA {
+      store_packed(list_x + chosen, lanes, load(points_.x + i) - origin_x);
+      store_packed(list_y + chosen, lanes, load(points_.y + i) - origin_y);
+    };
+    int size = chosen_ + choose_points(points_.size, is_near, enter);
     const Floats nowhere = floats(std::numeric_limits<float>::infinity());
     store(dx_ + size, nowhere);
     store(dy_ + size, nowhere);

@@ -71,7 +71,8 @@ struct Origins {
   }
 };
 
-// Points of a block of a contour, x and y apart. Whole words may be read, and a vector more.
+// Points of a block of a contour, x and y apart. Whole sixteens, pairs of vectors and words may be
+// read; of a word, what is behind kSpare numbers may be anything.
 struct SeparatePoints {
   static constexpr int kSpare = std::max(16, 2 * kLanes);
   static_assert(kSpare % kLanes == 0);
@@ -111,28 +112,33 @@ struct SeparatePoints {
   }
 };
 
-// Points are chosen 64 at a time: it is told which of them, as bits, and then these are stored.
+// Points are chosen 64 at a time: it is told which of them, as bits, and then these are entered.
 //
-// Where one is stored depends on all before. If each vector were stored before the next one is
+// Where one is entered depends on all before. If each vector were entered before the next one is
 // looked at, a processor that took it for possible that the next points lie just there would begin
 // no round before the last one is over. Some do, half as slow again for as long as a process lives,
 // as it happens where in memory its pages are.
 constexpr int kWord = 64;
-static_assert(kBlock % kWord == 0);
+static_assert(kBlock % kWord == 0, "whole words of a block are looked at");
 
-// Which of the points from `begin` on are chosen; those from `size` on are not. look: takes where a
-// vector of points begins and returns the mask of those wanted.
-template <typename Look>
-POLARSEG_SIMD_INLINE uint64_t choose_word(int begin, int size, const Look& look) {
-  uint64_t chosen = 0;
-  for (int k = 0; k < kWord; k += kLanes) chosen |= uint64_t{bits(look(begin + k))} << k;
-  const int left = size - begin;
-  return left < kWord ? chosen & ((uint64_t{1} << left) - 1) : chosen;
-}
-
-// Of the vector from bit k on.
-inline unsigned lanes_of_word(uint64_t word, int k) {
-  return static_cast<unsigned>(word >> k) & ((1u << kLanes) - 1);
+// Chooses among `size` points and returns how many are chosen. look: takes where a vector of points
+// begins and returns the mask of those wanted. enter: takes the same, the chosen lanes as bits, and
+// how many have been chosen before.
+template <typename Look, typename Enter>
+POLARSEG_SIMD_INLINE int choose_points(int size, const Look& look, const Enter& enter) {
+  constexpr unsigned kAll = (1u << kLanes) - 1;
+  int chosen = 0;
+  for (int i = 0; i < size; i += kWord) {
+    uint64_t word = 0;
+    for (int k = 0; k < kWord; k += kLanes) word |= uint64_t{bits(look(i + k))} << k;
+    if (size - i < kWord) word &= (uint64_t{1} << (size - i)) - 1;
+    for (int k = 0; k < kWord; k += kLanes) {
+      const unsigned lanes = static_cast<unsigned>(word >> k) & kAll;
+      enter(i + k, lanes, chosen);
+      chosen += __builtin_popcount(lanes);
+    }
+  }
+  return chosen;
 }
 
 // Degrees that a rough angle may be off by, besides the error of its polynomial: the reciprocal's

@@ -74,25 +74,18 @@ class SectorRow {
   // Entries for the points among `size` that differ, with a place of `first_place` plus their
   // number. Returns how many they are; a vector more may be written.
   POLARSEG_SIMD_INLINE int list_differing(int size, int first_place, float* list) const {
-    const float* const begin = list;
-    Ints places = add(lane_numbers(), ints(first_place));
-    for (int i = 0; i < size; i += kWord) {
-      const uint64_t word = choose_word(i, size, [&](int at) POLARSEG_SIMD_LAMBDA {
-        const float* sectors = sectors_ + kLanes + at;
-        return is_other(load(sectors), load(sectors - 1));
-      });
-      for (int k = 0; k < kWord; k += kLanes) {
-        const unsigned lanes = lanes_of_word(word, k);
-        store_packed(list, lanes, entry_of(load(sectors_ + kLanes + i + k), places));
-        list += __builtin_popcount(lanes);
-        places = add(places, ints(kLanes));
-      }
-    }
-    return static_cast<int>(list - begin);
+    const auto differs = [&](int i) POLARSEG_SIMD_LAMBDA {
+      return is_other(load(sectors_ + kLanes + i), load(sectors_ + kLanes + i - 1));
+    };
+    const auto enter = [&](int i, unsigned lanes, int listed) POLARSEG_SIMD_LAMBDA {
+      const Ints places = add(lane_numbers(), ints(first_place + i));
+      store_packed(list + listed, lanes, entry_of(load(sectors_ + kLanes + i), places));
+    };
+    return choose_points(size, differs, enter);
   }
 
  private:
-  alignas(kAlign) float sectors_[kLanes + kBlock + kWord];  // kLanes of them before the first
+  alignas(kAlign) float sectors_[kLanes + kBlock];  // kLanes of them before the first
 };
 
 // The sectors of points that are not too near to a ray.

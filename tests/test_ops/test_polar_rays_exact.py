@@ -73,9 +73,8 @@ def test_every_edge_crosses_a_ray(times, off):
         degrees = 90.0 * rng.integers(0, 4) + off * (-1.0) ** np.arange(size)
         radii = rng.integers(1, 1000, size)
         radians = np.radians(degrees)
-        contours.append(radii[:, None] * np.stack([np.sin(radians), np.cos(radians)], axis=1))
-        if off == 0:
-            contours[-1] = contours[-1].round()
+        points = radii[:, None] * np.stack([np.sin(radians), np.cos(radians)], axis=1)
+        contours.append(points if off else points.round())  # on the ray to the last digit
     index = np.arange(len(contours)).repeat(times)
     assert_same_lengths(contours, np.zeros((len(index), 2)), index)
 
