@@ -101,8 +101,9 @@ Shares equal_shares(const PolarRayArguments& args, const int64_t* offsets,
   }
   const int64_t total = done.back();
   shares.threads = std::clamp<int64_t>(total / kLeast, 1, at::get_num_threads());
-  const int64_t most = shares.threads == 1 ? 1 : shares.threads * kRuns;
-  const int64_t runs = std::clamp(total / kLeast, shares.threads, most);
+  // as many for each, or one works on while the others are done
+  const int64_t each = std::clamp<int64_t>(total / kLeast / shares.threads, 1, kRuns);
+  const int64_t runs = shares.threads == 1 ? 1 : shares.threads * each;
   for (int64_t run = 0; run <= runs; ++run) {
     const double share = static_cast<double>(total) / runs * run;
     shares.bounds.push_back(std::lower_bound(done.begin(), done.end() - 1, share) - done.begin());
